@@ -1,0 +1,177 @@
+"""Organisations, their apps and the keys of both: events, state, decisions, evolve."""
+
+from datetime import datetime
+from typing import ClassVar, Literal, assert_never
+from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from domain.errors import Conflict, NotFound, Rejected
+from domain.limits import MAX_NAME_CHARS
+
+KeyKind = Literal["write", "secret", "organisation"]
+PERMISSIONS: dict[str, tuple[str, ...]] = {
+    "write": ("ingest",),
+    "secret": ("ingest", "read", "write"),
+    "organisation": ("apps",),
+}
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """`originator_id` is the organisation's or the app's id; `app_id` is None for organisations."""
+
+    originator_id: UUID
+    originator_version: int
+    occurred_at: datetime
+    app_id: UUID | None = None
+
+
+class OrganisationCreated(Event, frozen=True, kw_only=True):
+    TOPIC: ClassVar[str] = "organisation.created.v1"
+    name: str
+
+
+class AppCreated(Event, frozen=True, kw_only=True):
+    TOPIC: ClassVar[str] = "app.created.v1"
+    organisation_id: UUID
+    name: str
+    timezone: str = "UTC"
+    authorized_domains: tuple[str, ...] = ()
+    data_retention_days: int = 365
+
+
+class KeyIssued(Event, frozen=True, kw_only=True):
+    """`digest` is the SHA-256 of the key in hex; the key itself is never stored."""
+
+    TOPIC: ClassVar[str] = "key.issued.v1"
+    key_id: UUID
+    kind: KeyKind
+    digest: str
+    last_four: str
+    label: str = ""
+
+
+class KeyRevoked(Event, frozen=True, kw_only=True):
+    TOPIC: ClassVar[str] = "key.revoked.v1"
+    key_id: UUID
+
+
+AppEvent = OrganisationCreated | AppCreated | KeyIssued | KeyRevoked
+
+
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """An organisation or an app, as far as decisions need it."""
+
+    id: UUID
+    version: int
+    app_id: UUID | None
+    keys: dict[UUID, bool]  # key id -> still good
+
+
+def create_organisation(
+    *, organisation_id: UUID, name: str, now: datetime
+) -> OrganisationCreated:
+    return OrganisationCreated(
+        originator_id=organisation_id, originator_version=1, occurred_at=now, name=checked(name)
+    )
+
+
+class NewApp(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    timezone: str = "UTC"
+    authorized_domains: tuple[str, ...] = ()
+    data_retention_days: int = 365
+
+
+def create_app(
+    wanted: NewApp, *, app_id: UUID, organisation_id: UUID, now: datetime
+) -> AppCreated:
+    if not 30 <= wanted.data_retention_days <= 2555:  # noqa: PLR2004  the two ends are the rule
+        raise Rejected("data_retention_days", "must lie between 30 and 2555 days")
+    return AppCreated(
+        originator_id=app_id,
+        originator_version=1,
+        occurred_at=now,
+        app_id=app_id,
+        organisation_id=organisation_id,
+        name=checked(wanted.name),
+        timezone=known_zone(wanted.timezone),
+        authorized_domains=wanted.authorized_domains,
+        data_retention_days=wanted.data_retention_days,
+    )
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True):
+    key_id: UUID
+    kind: KeyKind
+    digest: str
+    last_four: str
+    label: str = ""
+
+
+def issue_key(owner: Owner, wanted: NewKey, *, now: datetime) -> KeyIssued:
+    if (wanted.kind == "organisation") == (owner.app_id is not None):
+        raise Rejected("kind", "an app has write and secret keys, an organisation its own kind")
+    return KeyIssued(
+        originator_id=owner.id,
+        originator_version=owner.version + 1,
+        occurred_at=now,
+        app_id=owner.app_id,
+        key_id=wanted.key_id,
+        kind=wanted.kind,
+        digest=wanted.digest,
+        last_four=wanted.last_four,
+        label=wanted.label,
+    )
+
+
+def revoke_key(owner: Owner, key_id: UUID, *, now: datetime) -> KeyRevoked:
+    if key_id not in owner.keys:
+        raise NotFound("no such key")
+    if not owner.keys[key_id]:
+        raise Conflict("the key is revoked already")
+    return KeyRevoked(
+        originator_id=owner.id,
+        originator_version=owner.version + 1,
+        occurred_at=now,
+        app_id=owner.app_id,
+        key_id=key_id,
+    )
+
+
+def evolve(owner: Owner | None, event: AppEvent) -> Owner:
+    match event:
+        case OrganisationCreated() | AppCreated():
+            return Owner(id=event.originator_id, version=1, app_id=event.app_id, keys={})
+        case KeyIssued():
+            return _with_key(owner, event, good=True)
+        case KeyRevoked():
+            return _with_key(owner, event, good=False)
+        case _:
+            assert_never(event)
+
+
+def _with_key(owner: Owner | None, event: KeyIssued | KeyRevoked, *, good: bool) -> Owner:
+    assert owner is not None
+    return Owner(
+        id=owner.id,
+        version=event.originator_version,
+        app_id=owner.app_id,
+        keys={**owner.keys, event.key_id: good},
+    )
+
+
+def checked(name: str) -> str:
+    if not name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable():
+        raise Rejected("name", f"must be 1 to {MAX_NAME_CHARS} printable characters")
+    return name.strip()
+
+
+def known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        issue = "is not an IANA time zone; try Europe/Berlin"
+        raise Rejected("timezone", issue) from None
+    return name

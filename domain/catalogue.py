@@ -1,0 +1,41 @@
+"""Every event there is, by the topic that it is stored under, and how old shapes are read."""
+
+from collections.abc import Callable
+
+from domain import apps, tracking
+
+EVENTS: tuple[type, ...] = (
+    tracking.Tracked,
+    tracking.Identified,
+    tracking.Aliased,
+    tracking.Grouped,
+    tracking.Refused,
+    tracking.RefusalReplayed,
+    apps.OrganisationCreated,
+    apps.AppCreated,
+    apps.KeyIssued,
+    apps.KeyRevoked,
+)
+BY_TOPIC: dict[str, type] = {event.TOPIC: event for event in EVENTS}  # type: ignore[attr-defined]  # every class in EVENTS has one; tests/architecture checks it
+
+# Topic of an old shape -> (the topic that replaced it, old JSON object -> new JSON object).
+# Chains are followed to their end. Golden files in tests/golden pin every shape ever stored.
+UPCASTERS: dict[str, tuple[str, Callable[[dict[str, object]], dict[str, object]]]] = {}
+
+# The part of the NATS subject that says what an event is about.
+CATEGORIES: dict[str, str] = {
+    "tracked": "tracked",
+    "identified": "people",
+    "aliased": "people",
+    "grouped": "people",
+    "refused": "failed",
+    "refusal": "failed",
+    "organisation": "apps",
+    "app": "apps",
+    "key": "apps",
+}
+
+
+def category(topic: str) -> str:
+    """`tracked.v1` -> `tracked`; a topic that this version does not know is `other`."""
+    return CATEGORIES.get(topic.partition(".")[0], "other")

@@ -1,0 +1,21 @@
+"""Every limit on what may enter, in one place. Sources: docs/api.md, section Limits."""
+
+MAX_EVENT_BYTES = 32 * 1024
+MAX_REQUEST_BYTES = 4 * 1024 * 1024  # after decompression
+MAX_REQUEST_EVENTS = 500
+MAX_NAME_CHARS = 100
+MAX_ID_CHARS = 200
+MAX_KEY_CHARS = 255
+MAX_DEPTH = 20
+MAX_KEYS = 200
+MAX_NUMBER = 2**53  # larger integers do not survive an IEEE 754 double (RFC 8259, section 6)
+MIN_YEAR = 2000
+MAX_YEAR = 2100
+MAX_CLOCK_AHEAD_SECONDS = 24 * 3600  # a corrected timestamp may not lie further in the future
+
+MAX_PAGE = 1000
+DEFAULT_PAGE = 50
+MAX_BREAKDOWN = 100
+MAX_BUCKETS = 10_000
+MAX_WHERE = 20
+MAX_WAIT_SECONDS = 10.0  # how long a query waits for its min_position

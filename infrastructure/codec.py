@@ -1,0 +1,54 @@
+"""Events to stored bytes and back: a codec byte, then JSON. Old topics are upcast on read."""
+
+from typing import Any
+
+import msgspec
+
+from domain.catalogue import BY_TOPIC, UPCASTERS
+
+PLAIN = b"\x01"  # the rest is JSON; other codecs (sealed per subject) will have their own byte
+
+_encode = msgspec.json.Encoder().encode
+_decoders = {topic: msgspec.json.Decoder(event).decode for topic, event in BY_TOPIC.items()}
+
+
+class UnknownTopic(ValueError):
+    """No class and no upcaster for this topic: written by a newer version."""
+
+
+class UnknownCodec(ValueError):
+    """The payload's first byte names a codec that this version cannot open."""
+
+
+def encode(event: msgspec.Struct) -> bytes:
+    return PLAIN + _encode(event)
+
+
+def decode(topic: str, state: bytes) -> Any:
+    """The event, in its newest shape. Raises UnknownTopic, UnknownCodec, msgspec.DecodeError."""
+    return decode_body(topic, opened(state))
+
+
+def decode_body(topic: str, body: bytes | memoryview | msgspec.Raw) -> Any:
+    decoder = _decoders.get(topic)
+    if decoder is not None:
+        return decoder(body)
+    return _upcast(topic, body)
+
+
+def opened(state: bytes) -> memoryview:
+    """The JSON of a stored payload."""
+    if state[:1] != PLAIN:
+        message = f"payload codec {state[:1].hex() or 'none'}"
+        raise UnknownCodec(message)
+    return memoryview(state)[1:]
+
+
+def _upcast(topic: str, body: bytes | memoryview | msgspec.Raw) -> Any:
+    if topic not in UPCASTERS:
+        raise UnknownTopic(topic)
+    shape = msgspec.json.decode(body)
+    while topic in UPCASTERS:
+        topic, upcast = UPCASTERS[topic]
+        shape = upcast(shape)
+    return msgspec.convert(shape, BY_TOPIC[topic], strict=False)

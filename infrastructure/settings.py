@@ -1,0 +1,74 @@
+"""All settings: one frozen struct, read once from `APPIZER_*` variables.
+
+Secrets may come from a file: `APPIZER_DATABASE_URL_FILE=/run/secrets/db` and the like.
+`appizer doctor` prints what is in force, without secrets.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+
+class SettingsError(ValueError):
+    """Names the variable and the mend."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in seconds, sizes as the name says."""
+
+    database_url: str  # postgresql://user:password@host:port/name
+    nats_url: str = "nats://127.0.0.1:4222"
+    analytics_url: str = "http://default:@127.0.0.1:8123/default"  # ClickHouse HTTP interface
+    host: str = "127.0.0.1"
+    port: int = 8080
+    public_url: str = ""  # what SDKs are told to send to; default: the request's own host
+    data: str = ""  # the instance's directory, when it runs embedded
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    queue_events: int = 20_000  # accepted and not yet committed; beyond it the answer is 503
+    commit_events: int = 1_000  # most events in one commit
+    country_header: str = "cf-ipcountry"  # set by the CDN; lower case
+    country_database: str = ""  # path of an .mmdb file
+    trusted_proxies: int = 0  # how many proxies in front append to X-Forwarded-For
+    retention_of_feed_seconds: int = 7 * 24 * 3600  # how long NATS keeps the feed
+    heavy_queries: int = 2  # how many may run at once in the analytics engine
+    query_seconds: float = 30.0  # the longest that one query may run
+    query_memory_mib: int = 4096
+    shutdown_seconds: float = 10.0
+
+
+SECRETS = ("database_url", "nats_url", "analytics_url")
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Raises SettingsError for a missing, unknown or malformed variable."""
+    given = _given(os.environ if environment is None else environment)
+    try:
+        return msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(_readable(str(error))) from None
+
+
+def _given(environment: Mapping[str, str]) -> dict[str, str]:
+    fields = set(Settings.__struct_fields__)
+    given: dict[str, str] = {}
+    for variable, value in environment.items():
+        name = variable.removeprefix("APPIZER_").lower()
+        if not variable.startswith("APPIZER_"):
+            continue
+        if name in fields:
+            given[name] = value
+        elif name.removesuffix("_file") in fields:
+            given[name.removesuffix("_file")] = Path(value).read_text().strip()
+    if "database_url" not in given and "DATABASE_URL" in environment:
+        given["database_url"] = environment["DATABASE_URL"]
+    return given
+
+
+def _readable(error: str) -> str:
+    for name in Settings.__struct_fields__:
+        if f"`{name}`" in error or f"$.{name}" in error:
+            return f"APPIZER_{name.upper()}: {error}"
+    return error
