@@ -69,9 +69,7 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
     keys: dict[UUID, bool]  # key id -> still good
 
 
-def create_organisation(
-    *, organisation_id: UUID, name: str, now: datetime
-) -> OrganisationCreated:
+def create_organisation(*, organisation_id: UUID, name: str, now: datetime) -> OrganisationCreated:
     return OrganisationCreated(
         originator_id=organisation_id, originator_version=1, occurred_at=now, name=checked(name)
     )
@@ -84,9 +82,7 @@ class NewApp(msgspec.Struct, frozen=True, kw_only=True):
     data_retention_days: int = 365
 
 
-def create_app(
-    wanted: NewApp, *, app_id: UUID, organisation_id: UUID, now: datetime
-) -> AppCreated:
+def create_app(wanted: NewApp, *, app_id: UUID, organisation_id: UUID, now: datetime) -> AppCreated:
     if not 30 <= wanted.data_retention_days <= 2555:  # noqa: PLR2004  the two ends are the rule
         raise Rejected("data_retention_days", "must lie between 30 and 2555 days")
     return AppCreated(

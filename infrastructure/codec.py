@@ -1,5 +1,6 @@
 """Events to stored bytes and back: a codec byte, then JSON. Old topics are upcast on read."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,7 +10,9 @@ from domain.catalogue import BY_TOPIC, UPCASTERS
 PLAIN = b"\x01"  # the rest is JSON; other codecs (sealed per subject) will have their own byte
 
 _encode = msgspec.json.Encoder().encode
-_decoders = {topic: msgspec.json.Decoder(event).decode for topic, event in BY_TOPIC.items()}
+_decoders: dict[str, Callable[[Any], Any]] = {
+    topic: msgspec.json.Decoder(event).decode for topic, event in BY_TOPIC.items()
+}
 
 
 class UnknownTopic(ValueError):

@@ -199,7 +199,9 @@ def _columns(
     apps: dict[UUID, bytes] = {}
     return (
         binary.uuids([event.stream_id for event in events]),
-        binary.uuids([apps.get(e.app_id) or apps.setdefault(e.app_id, e.app_id.bytes) for e in events]),
+        binary.uuids(
+            [apps.get(e.app_id) or apps.setdefault(e.app_id, e.app_id.bytes) for e in events]
+        ),
         binary.texts([_topic(event.event) for event in events]),
         binary.byteas([codec.encode(event.event) for event in events]),
     )

@@ -32,9 +32,7 @@ class LogRecorder(PostgresApplicationRecorder):
     positions from the head and fills the envelope's columns. The library's own table lock would
     stall every writer during VACUUM and CREATE INDEX CONCURRENTLY."""
 
-    def insert_events(
-        self, stored_events: Sequence[StoredEvent], **_: Any
-    ) -> Sequence[int] | None:
+    def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int] | None:
         if not stored_events:
             return []
         columns = (

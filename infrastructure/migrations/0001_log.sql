@@ -99,3 +99,6 @@ CREATE TABLE projections.parked (
     parked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (projection, position)
 );
+
+-- A real, durable write that leaves no event behind: what readiness asks the store for.
+CREATE TABLE log.probe (only_row bool PRIMARY KEY DEFAULT true CHECK (only_row), at timestamptz);

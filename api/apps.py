@@ -1,0 +1,168 @@
+"""Apps and their keys, for the organisation that owns them."""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from litestar import delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from commands import apps as commands
+from domain.apps import KeyKind, NewApp
+from domain.errors import NotFound, Rejected
+from domain.limits import MAX_WAIT_SECONDS
+from infrastructure.bootstrap import Services
+from projections import apps
+from projections.apps import Caller
+
+Limit = Annotated[int, QueryParameter(ge=1, le=100)]
+Offset = Annotated[int, QueryParameter(ge=0)]
+
+
+class Pagination(msgspec.Struct, frozen=True, kw_only=True):
+    limit: int
+    offset: int
+    total: int
+    has_more: bool
+
+
+class Apps(msgspec.Struct, frozen=True, kw_only=True):
+    apps: list[dict[str, Any]]
+    pagination: Pagination
+    success: bool = True
+
+
+class App(msgspec.Struct, frozen=True, kw_only=True):
+    app: dict[str, Any]
+    position: int | None = None
+    success: bool = True
+
+
+class WantedKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    kind: KeyKind
+    label: str = ""
+
+
+class NewKeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """`key` is shown this once."""
+
+    key_id: UUID
+    key: str
+    kind: KeyKind
+    position: int
+    success: bool = True
+
+
+class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
+    key_id: UUID
+    app_id: UUID | None
+    kind: str
+    last_four: str
+    label: str
+    issued_at: datetime
+    revoked: bool
+
+
+class Keys(msgspec.Struct, frozen=True, kw_only=True):
+    keys: list[KeyShown]
+    success: bool = True
+
+
+class Revoked(msgspec.Struct, frozen=True, kw_only=True):
+    position: int
+    message: str = "the key stops working within 5 seconds"
+    success: bool = True
+
+
+@post("/v1/apps")
+async def create_app(
+    services: NamedDependency[Services],
+    organisation: NamedDependency[Caller],
+    data: JSONBody[NewApp],
+) -> App:
+    created = await asyncio.to_thread(
+        commands.create_app, services.streams, services.clock, organisation.owner_id, data
+    )
+    await services.positions.reached(apps.name, created.position, seconds=MAX_WAIT_SECONDS)
+    app = await asyncio.to_thread(_app, services, organisation, created.id)
+    return App(app=app, position=created.position)
+
+
+@get("/v1/apps", sync_to_thread=True)
+def list_apps(
+    services: NamedDependency[Services],
+    organisation: NamedDependency[Caller],
+    limit: Limit = 20,
+    offset: Offset = 0,
+) -> Apps:
+    with services.engine.connect() as connection:
+        found, total = apps.list_apps(connection, organisation.owner_id, limit=limit, offset=offset)
+    more = offset + len(found) < total
+    pagination = Pagination(limit=limit, offset=offset, total=total, has_more=more)
+    return Apps(apps=found, pagination=pagination)
+
+
+@get("/v1/apps/{app_id:uuid}", sync_to_thread=True)
+def show_app(
+    services: NamedDependency[Services],
+    organisation: NamedDependency[Caller],
+    app_id: FromPath[UUID],
+) -> App:
+    return App(app=_app(services, organisation, app_id))
+
+
+@post("/v1/apps/{app_id:uuid}/keys", sync_to_thread=True)
+def issue_key(
+    services: NamedDependency[Services],
+    organisation: NamedDependency[Caller],
+    app_id: FromPath[UUID],
+    data: JSONBody[WantedKey],
+) -> NewKeyAnswer:
+    _app(services, organisation, app_id)
+    if data.kind == "organisation":
+        raise Rejected("kind", "an app's key is `write` or `secret`")
+    created = commands.issue_key(
+        services.streams, services.clock, app_id, kind=data.kind, label=data.label
+    )
+    return NewKeyAnswer(
+        key_id=created.key_id, key=created.key, kind=created.kind, position=created.position
+    )
+
+
+@get("/v1/apps/{app_id:uuid}/keys", sync_to_thread=True)
+def list_keys(
+    services: NamedDependency[Services],
+    organisation: NamedDependency[Caller],
+    app_id: FromPath[UUID],
+) -> Keys:
+    _app(services, organisation, app_id)
+    with services.engine.connect() as connection:
+        return Keys(keys=msgspec.convert(apps.list_keys(connection, app_id), list[KeyShown]))
+
+
+@delete("/v1/apps/{app_id:uuid}/keys/{key_id:uuid}", status_code=200, sync_to_thread=True)
+def revoke_key(
+    services: NamedDependency[Services],
+    organisation: NamedDependency[Caller],
+    app_id: FromPath[UUID],
+    key_id: FromPath[UUID],
+) -> Revoked:
+    _app(services, organisation, app_id)
+    position = commands.revoke_key(services.streams, services.clock, app_id, key_id)
+    return Revoked(position=position)
+
+
+def _app(services: Services, organisation: Caller, app_id: UUID) -> dict[str, Any]:
+    """An app of somebody else is as unknown as one that does not exist."""
+    with services.engine.connect() as connection:
+        found = apps.get_app(connection, organisation.owner_id, app_id)
+    if found is None:
+        raise NotFound("no such app")
+    return found
+
+
+WRITES = (create_app, issue_key, revoke_key)
+READS = (list_apps, show_app, list_keys)

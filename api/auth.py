@@ -1,0 +1,76 @@
+"""Finding the key in a request, and what it may do."""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from litestar import Request
+from litestar.di import NamedDependency
+
+from domain.errors import Forbidden
+from infrastructure.bootstrap import Services
+from projections.apps import Caller
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+def key_in(headers: Headers, query: bytes = b"") -> str | None:
+    """From `Authorization: Bearer`, `Authorization: Basic` (the key is the user name),
+    `X-API-Key`, or the query's `writeKey`."""
+    for name, value in headers:
+        if name == b"authorization":
+            key = _authorised(value)
+            if key:
+                return key
+        elif name == b"x-api-key":
+            return value.decode("latin-1").strip()
+    if b"writeKey" in query:
+        return parse_qs(query.decode("latin-1")).get("writeKey", [None])[0]
+    return None
+
+
+def _authorised(value: bytes) -> str | None:
+    scheme, _, rest = value.decode("latin-1").strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.strip()
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(rest).decode().partition(":")[0]
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+    return None
+
+
+def require(caller: Caller, permission: str) -> Caller:
+    if permission not in caller.permissions:
+        raise Forbidden(
+            f"this key may not do that; it needs the permission '{permission}'",
+            required_permission=permission,
+            current_permissions=list(caller.permissions),
+        )
+    return caller
+
+
+def check_origin(caller: Caller, origin: str | None) -> None:
+    """An app that names its domains takes browser requests from these and their subdomains only."""
+    if not caller.authorized_domains or origin is None:
+        return
+    host = urlsplit(origin).hostname or ""
+    if not any(host == d or host.endswith("." + d) for d in caller.authorized_domains):
+        raise Forbidden(f"{origin} is not among the app's authorized domains", origin=origin)
+
+
+async def find_reader(
+    request: Request[Any, Any, Any], services: NamedDependency[Services]
+) -> Caller:
+    """Dependency `reader`: a secret key, hence an app."""
+    return require(await services.callers.find(key_in(request.headers.raw)), "read")
+
+
+async def find_organisation(
+    request: Request[Any, Any, Any], services: NamedDependency[Services]
+) -> Caller:
+    """Dependency `organisation`: an organisation's key."""
+    return require(await services.callers.find(key_in(request.headers.raw)), "apps")

@@ -1,0 +1,98 @@
+"""One table from what went wrong to what the caller is told, in one envelope."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException
+
+from domain import errors
+
+STATUS: dict[type[errors.AppizerError], int] = {
+    errors.Rejected: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.TooLarge: 413,
+    errors.NotAvailable: 501,
+    errors.Overloaded: 503,
+    errors.NotCaughtUp: 504,
+}
+_CODES = {
+    400: "INVALID_REQUEST",
+    401: "MISSING_AUTH",
+    403: "INSUFFICIENT_PERMISSIONS",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    413: "REQUEST_TOO_LARGE",
+    500: "INTERNAL_ERROR",
+}
+_log = structlog.get_logger()
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of every answer that is not a success."""
+
+    error: str
+    message: str
+    code: str
+    details: dict[str, Any] = {}
+
+
+def status_of(error: errors.AppizerError) -> int:
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def problem_of(error: errors.AppizerError) -> Problem:
+    phrase = HTTPStatus(status_of(error)).phrase
+    return Problem(error=phrase, message=error.message, code=error.code, details=error.details)
+
+
+def headers_of(error: errors.AppizerError) -> dict[str, str]:
+    if isinstance(error, errors.Overloaded):
+        return {"retry-after": str(error.retry_after)}
+    return {}
+
+
+def answer_refusal(_: Request[Any, Any, Any], error: errors.AppizerError) -> Response[Problem]:
+    return _response(problem_of(error), status_of(error), headers_of(error))
+
+
+def answer_http(_: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    """The framework's own refusals: unknown route, wrong method, a body of the wrong shape."""
+    status = error.status_code
+    details: dict[str, Any] = {}
+    if error.extra:
+        details["issues"] = error.extra
+    problem = Problem(
+        error=HTTPStatus(status).phrase,
+        message=error.detail,
+        code=_CODES.get(status, "INVALID_REQUEST" if status < 500 else "INTERNAL_ERROR"),  # noqa: PLR2004  the border of the classes
+        details=details,
+    )
+    return _response(problem, status, dict(error.headers or {}))
+
+
+def answer_fault(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """Ours. The log has the traceback; the caller gets nothing of the inside."""
+    _log.error("request failed", path=request.url.path, exc_info=error)
+    problem = Problem(
+        error="Internal Server Error",
+        message="this is our fault; it was logged",
+        code="INTERNAL_ERROR",
+    )
+    return _response(problem, 500, {})
+
+
+def _response(problem: Problem, status: int, headers: dict[str, str]) -> Response[Problem]:
+    return Response(problem, status_code=status, headers=headers, media_type=MediaType.JSON)
+
+
+HANDLERS: dict[int | type[Exception], Any] = {
+    errors.AppizerError: answer_refusal,
+    HTTPException: answer_http,
+    Exception: answer_fault,
+}

@@ -1,0 +1,24 @@
+"""Connections to Postgres: SQLAlchemy Core for read models, psycopg for the log."""
+
+from typing import Any
+
+import msgspec
+import psycopg
+from sqlalchemy import Engine, create_engine
+
+
+def open_engine(database_url: str, *, pool_size: int = 5) -> Engine:
+    return create_engine(
+        "postgresql+psycopg://" + database_url.split("://", 1)[1],
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        json_serializer=lambda value: msgspec.json.encode(value).decode(),
+        connect_args={"connect_timeout": 5, "application_name": "appizer"},
+    )
+
+
+def open_log(database_url: str) -> psycopg.Connection[Any]:
+    """A connection for reading the log page by page."""
+    return psycopg.connect(database_url, autocommit=True, connect_timeout=5)

@@ -1,0 +1,76 @@
+"""How far a read model is behind the log, and waiting until it has come to a position."""
+
+import asyncio
+import time
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Engine, text
+
+from domain.errors import NotCaughtUp
+
+_POLL_SECONDS = 0.01
+
+_STANDING = text(
+    "SELECT c.name, c.position, h.head, clock_timestamp() AS now,"
+    " (SELECT e.recorded_at FROM log.events e"
+    "   WHERE e.notification_id > c.position ORDER BY e.notification_id LIMIT 1) AS waiting_since"
+    " FROM projections.checkpoints c,"
+    " (SELECT coalesce(max(notification_id), 0) AS head FROM log.events) h"
+    " WHERE cast(:name AS text) IS NULL OR c.name = :name ORDER BY c.name"
+)
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """`lag_ms`: how long the oldest event that is not in the read model has been on the log."""
+
+    name: str
+    position: int
+    head: int
+    lag_ms: float
+
+    @property
+    def lag(self) -> int:
+        return max(self.head - self.position, 0)
+
+
+class Positions:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def all(self) -> list[Standing]:
+        return self._read(None)
+
+    def of(self, name: str) -> Standing:
+        standings = self._read(name)
+        return standings[0] if standings else Standing(name=name, position=0, head=0, lag_ms=0.0)
+
+    async def reached(self, name: str, min_position: int | None, *, seconds: float) -> Standing:
+        """Waits until the read model has the position; raises NotCaughtUp after `seconds`."""
+        until = time.monotonic() + seconds
+        standing = await asyncio.to_thread(self.of, name)
+        while min_position is not None and standing.position < min_position:
+            if time.monotonic() > until:
+                raise NotCaughtUp(standing.position, min_position)
+            await asyncio.sleep(_POLL_SECONDS)
+            standing = await asyncio.to_thread(self.of, name)
+        return standing
+
+    def _read(self, name: str | None) -> list[Standing]:
+        with self._engine.connect() as connection:
+            rows = connection.execute(_STANDING, {"name": name}).all()
+        return [
+            Standing(
+                name=row.name,
+                position=row.position,
+                head=row.head,
+                lag_ms=_milliseconds(row.waiting_since, row.now),
+            )
+            for row in rows
+        ]
+
+
+def _milliseconds(waiting_since: datetime | None, now: datetime) -> float:
+    if waiting_since is None:
+        return 0.0
+    return round((now - waiting_since).total_seconds() * 1000, 1)

@@ -1,0 +1,102 @@
+"""Messages that were refused, with the reason and what was received, until they are replayed."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    DateTime,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    func,
+    select,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from domain.tracking import RefusalReplayed, Refused
+from projections import apps
+from projections.projection import Recorded
+
+name = "failed_events"
+version = 1
+metadata = MetaData(schema=name)
+
+refused = Table(
+    "refused",
+    metadata,
+    Column("app_number", Integer, primary_key=True),
+    Column("failed_id", Uuid, primary_key=True),
+    Column("position", BigInteger, nullable=False, index=True),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+    Column("dialect", Text, nullable=False),
+    Column("kind", Text),
+    Column("field", Text, nullable=False),
+    Column("issue", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("replayed_as", Text),
+)
+
+
+def apply(page: Sequence[Recorded], connection: Connection) -> None:
+    app_numbers: dict[UUID, int] | None = None
+    for recorded in page:
+        if not isinstance(recorded.event, Refused | RefusalReplayed):
+            continue
+        app_numbers = app_numbers or apps.numbers(connection)
+        app_number = app_numbers.get(recorded.app_id) if recorded.app_id else None
+        if app_number is None:
+            continue
+        if isinstance(recorded.event, Refused):
+            _add(connection, app_number, recorded, recorded.event)
+        else:
+            _mark_replayed(connection, app_number, recorded.event)
+
+
+def _add(connection: Connection, app_number: int, recorded: Recorded, event: Refused) -> None:
+    row = {
+        "app_number": app_number,
+        "failed_id": recorded.stream_id,
+        "position": recorded.position,
+        "received_at": event.received_at,
+        "dialect": event.dialect,
+        "kind": event.kind,
+        "field": event.field,
+        "issue": event.issue,
+        "body": event.body,
+    }
+    connection.execute(insert(refused).values(row).on_conflict_do_nothing())
+
+
+def _mark_replayed(connection: Connection, app_number: int, event: RefusalReplayed) -> None:
+    connection.execute(
+        refused.update()
+        .where(refused.c.app_number == app_number, refused.c.failed_id == UUID(event.refused_id))
+        .values(replayed_as=event.event_id)
+    )
+
+
+def list_refused(
+    connection: Connection, app_number: int, *, limit: int, before: int | None = None
+) -> list[dict[str, Any]]:
+    """Newest first; not those that were taken after all. `before`: a position to go on from."""
+    query = select(refused).where(
+        refused.c.app_number == app_number, refused.c.replayed_as.is_(None)
+    )
+    if before is not None:
+        query = query.where(refused.c.position < before)
+    rows = connection.execute(query.order_by(refused.c.position.desc()).limit(limit))
+    return [dict(row) for row in rows.mappings()]
+
+
+def count_refused(connection: Connection, app_number: int) -> int:
+    query = select(func.count()).where(
+        refused.c.app_number == app_number, refused.c.replayed_as.is_(None)
+    )
+    return int(connection.execute(query).scalar_one())
