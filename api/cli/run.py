@@ -1,0 +1,50 @@
+"""`appizer run ROLE`."""
+
+import importlib
+from collections.abc import Callable
+
+import click
+
+from infrastructure.settings import Settings, load
+
+# Role -> module:function; the function takes the settings and returns after SIGTERM.
+ROLES = {
+    "commands": "api.serve:run_commands",
+    "queries": "api.serve:run_queries",
+    "api": "api.serve:run_api",
+    "projector": "infrastructure.projector:run",
+    "relay": "infrastructure.relay:run",
+    "engine": "infrastructure.engine_host:run",
+}
+
+
+def entry_point(role: str) -> Callable[[Settings], None]:
+    module, _, name = ROLES[role].partition(":")
+    found: Callable[[Settings], None] = getattr(importlib.import_module(module), name)
+    return found
+
+
+@click.command()
+@click.argument("role", type=click.Choice(list(ROLES)))
+def command(role: str) -> None:
+    r"""Run ROLE until SIGTERM, configured by APPIZER_* variables alone.
+
+    \b
+    commands   takes events in and changes things
+    queries    answers questions
+    api        both of them on one port
+    projector  keeps the read models up with the log
+    relay      publishes the log on NATS
+    engine     hosts the embedded analytics engine
+    """
+    settings = load()
+    _use_uvloop()
+    entry_point(role)(settings)
+
+
+def _use_uvloop() -> None:
+    try:
+        import uvloop
+    except ImportError:  # not made for this platform: slower, not different
+        return
+    uvloop.install()

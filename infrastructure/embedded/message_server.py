@@ -1,0 +1,86 @@
+"""The embedded NATS server, with JetStream on disk."""
+
+import json
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+from infrastructure.embedded.processes import POLITE, CannotStart, Child, stop_orphan
+
+USER = "appizer"
+
+# `sync_interval: always`: JetStream else acknowledges what a power cut can take back.
+# A JSON string is a valid one here.
+_CONFIGURATION = """\
+listen: {listen}
+server_name: appizer
+pid_file: {pid_file}
+authorization {{ user: {user}, password: {password} }}
+jetstream {{ store_dir: {store}, sync_interval: always }}
+"""
+
+
+class MessageServer:
+    """NATS on 127.0.0.1; streams lie in `data`."""
+
+    name = "nats"
+
+    def __init__(self, data: Path, *, port: int, password: str, log: Path) -> None:
+        self.data = data
+        self.log = log
+        self.port = port
+        self._password = password
+        self._child: Child | None = None
+
+    @property
+    def url(self) -> str:
+        return f"nats://{USER}:{self._password}@127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child else None
+
+    def start(self) -> None:
+        self.data.mkdir(mode=0o700, exist_ok=True)
+        stop_orphan(self.data / "nats-server.pid", "nats-server", POLITE)
+        configuration = self.data / "nats-server.conf"
+        configuration.touch(mode=0o600)
+        configuration.write_text(self._configuration())
+        command = [_program(), "--config", str(configuration)]
+        self._child = Child(command, log=self.log)
+
+    def is_ready(self) -> bool:
+        """True once it greets: its first bytes to a client are INFO."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                return connection.recv(4) == b"INFO"
+        except OSError:
+            return False
+
+    def exit_code(self) -> int | None:
+        return self._child.exit_code() if self._child else None
+
+    def stop(self) -> None:
+        if self._child is not None:
+            self._child.stop()
+
+    def _configuration(self) -> str:
+        return _CONFIGURATION.format(
+            listen=json.dumps(f"127.0.0.1:{self.port}"),
+            pid_file=json.dumps(str(self.data / "nats-server.pid")),
+            user=USER,
+            password=json.dumps(self._password),
+            store=json.dumps(str(self.data)),
+        )
+
+
+def _program() -> str:
+    """The wheel puts it beside the interpreter's scripts; that need not be on PATH."""
+    scripts = Path(sys.executable).parent
+    found = shutil.which("nats-server", path=f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}")
+    if found is None:
+        mend = "install the extra `embedded` (./appizer does), or set APPIZER_NATS_URL"
+        raise CannotStart("the embedded NATS server is not installed", mend)
+    return found
