@@ -27,7 +27,7 @@ def entry_point(role: str) -> Callable[[Settings], None]:
 @click.command()
 @click.argument("role", type=click.Choice(list(ROLES)))
 def command(role: str) -> None:
-    r"""Run ROLE until SIGTERM, configured by APPIZER_* variables alone.
+    """Run ROLE until SIGTERM, configured by APPIZER_* variables alone.
 
     \b
     commands   takes events in and changes things
@@ -36,7 +36,7 @@ def command(role: str) -> None:
     projector  keeps the read models up with the log
     relay      publishes the log on NATS
     engine     hosts the embedded analytics engine
-    """
+    """  # noqa: D301  click's mark for a paragraph that keeps its lines
     settings = load()
     _use_uvloop()
     entry_point(role)(settings)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TextIO
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -184,7 +184,7 @@ def write_secret(file: Path, value: object) -> None:
 
 def _address(known: str | None, *, keep_port: bool = False) -> Address:
     parts = urlsplit(known or "")
-    password = parts.password or secrets.token_urlsafe(24)
+    password = unquote(parts.password or "") or secrets.token_urlsafe(24)
     if keep_port and parts.port:
         return Address(parts.port, password)
     return Address(free_port(parts.port), password)

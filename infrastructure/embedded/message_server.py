@@ -6,6 +6,7 @@ import shutil
 import socket
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from infrastructure.embedded.processes import POLITE, CannotStart, Child, stop_orphan
 
@@ -36,7 +37,7 @@ class MessageServer:
 
     @property
     def url(self) -> str:
-        return f"nats://{USER}:{self._password}@127.0.0.1:{self.port}"
+        return f"nats://{USER}:{quote(self._password, safe='')}@127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int | None:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 
@@ -67,7 +68,8 @@ class EmbeddedPostgres:
         self._child: Child | None = None
 
     def url(self, database: str = DATABASE) -> str:
-        return f"postgresql://{USER}:{self._password}@127.0.0.1:{self.port}/{database}"
+        password = quote(self._password, safe="")
+        return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{database}"
 
     @property
     def pid(self) -> int | None:

@@ -12,23 +12,15 @@ import msgspec
 
 from infrastructure.embedded.instance import Instance, Quickstart, joined, write_secret
 from infrastructure.embedded.ports import holder, is_free
-from infrastructure.embedded.processes import (
-    CannotStart,
-    Part,
-    ending,
-    trim_log,
-    wait_until_ready,
-)
+from infrastructure.embedded.processes import CannotStart, Part, wait_until_ready
 from infrastructure.embedded.role import Role, answers
+from infrastructure.embedded.upkeep import Upkeep
 from infrastructure.migrate import migrate
 from infrastructure.provisioning import provision
 from infrastructure.settings import Settings
 
-_FIRST_DELAY, _LAST_DELAY = 0.2, 15.0  # seconds before a part that ended is started again
-_STEADY = 60.0  # after so many seconds of running the delay begins anew
 _READY = 60.0
 _RECOVERY = 600.0  # Postgres may have gigabytes of its own log to replay after a crash
-_LOG_BYTES = 16 * 2**20
 _LOOK = 0.1  # seconds between two looks at the parts
 
 
@@ -47,13 +39,6 @@ class Stopped(Exception):
     """Somebody asked us to stop before everything had started."""
 
 
-class _Watched(msgspec.Struct):
-    part: Part
-    started_at: float
-    delay: float = _FIRST_DELAY
-    start_at: float | None = None  # when it ended: the time of its next start
-
-
 class Supervisor:
     """Runs in the main thread: signals arrive there, and children die with their thread."""
 
@@ -62,7 +47,7 @@ class Supervisor:
         self._host = host
         self._port = port
         self._watcher = watcher
-        self._watched: list[_Watched] = []
+        self._upkeep = Upkeep(watcher.notice)
         self._asked_to_stop = False
 
     def run(self) -> None:
@@ -73,12 +58,12 @@ class Supervisor:
             try:
                 self._start()
                 while not self._asked_to_stop:
-                    self._look()
+                    self._upkeep.look(time.monotonic())
                     time.sleep(_LOOK)
             except Stopped:
                 pass
             finally:
-                self._stop()
+                self._upkeep.stop()
 
     def _start(self) -> None:
         check_address(self._host, self._port)
@@ -143,42 +128,10 @@ class Supervisor:
 
     def _launch(self, part: Part) -> None:
         self._pause(0)
-        part.start()
-        self._watched.append(_Watched(part, time.monotonic()))
+        self._upkeep.start(part, time.monotonic())
 
     def _gate(self, part: Part, seconds: float = _READY) -> None:
         wait_until_ready(part, seconds=seconds, pause=self._pause)
-
-    def _look(self) -> None:
-        for watched in self._watched:
-            self._mend(watched)
-            trim_log(watched.part.log, _LOG_BYTES)
-
-    def _mend(self, watched: _Watched) -> None:
-        """Starts a part again that ended; the more often it does, the later."""
-        now = time.monotonic()
-        if watched.start_at is None:
-            code = watched.part.exit_code()
-            if code is None:
-                return
-            if now - watched.started_at > _STEADY:
-                watched.delay = _FIRST_DELAY
-            watched.start_at = now + watched.delay
-            again = f"starting it again in {watched.delay:.1f} s, see {watched.part.log}"
-            self._watcher.notice(f"{watched.part.name} ended with {ending(code)}; {again}")
-            watched.delay = min(watched.delay * 2, _LAST_DELAY)
-        elif now >= watched.start_at:
-            watched.start_at, watched.started_at = None, now
-            try:
-                watched.part.start()
-            except CannotStart as error:
-                watched.start_at = now + watched.delay
-                self._watcher.notice(str(error))
-
-    def _stop(self) -> None:
-        """The last started stops first, so that nobody loses what it works with."""
-        for watched in reversed(self._watched):
-            watched.part.stop()
 
     def _pause(self, seconds: float) -> None:
         if self._asked_to_stop:
