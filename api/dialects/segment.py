@@ -1,0 +1,255 @@
+"""Segment's HTTP API, which RudderStack's SDKs speak too: /v1/{track,identify,page,screen,group,
+alias,batch,import} and the browser's /v1/{t,i,p,s,g,a,b}.
+
+What is kept: the fields of Segment's spec below. `integrations`, `channel`, `writeKey` and
+`_metadata` are about Segment's own delivery and are left out.
+"""
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from api.dialects.message import Names, common
+from api.dialects.request import Answer, Item, Parsed, check_count, cut_out, explained, refusal
+from commands.ingest import Message, Outcome
+from domain.admission import (
+    UNREADABLE,
+    Arrival,
+    Clock,
+    check_size,
+    checked_id,
+    checked_name,
+    checked_object,
+    read_clock,
+)
+from domain.errors import Rejected
+from domain.tracking import EMPTY, Aliased, Grouped, Identified, Tracked
+
+NAME = "segment"
+_NAMES = Names("messageId", "userId", "anonymousId", "sentAt")
+
+
+class _Call(msgspec.Struct, gc=False, rename="camel"):
+    type: str | None = None
+    message_id: str | None = None
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    event: str | None = None
+    name: str | None = None
+    category: str | None = None
+    previous_id: str | None = None
+    group_id: str | None = None
+    timestamp: Clock = None
+    original_timestamp: Clock = None  # RudderStack's browser SDK has it in place of timestamp
+    sent_at: Clock = None
+    properties: msgspec.Raw = EMPTY
+    traits: msgspec.Raw = EMPTY
+    context: msgspec.Raw = EMPTY
+
+
+class _Batch(msgspec.Struct, gc=False, rename="camel"):
+    batch: list[msgspec.Raw]
+    sent_at: Clock = None
+    write_key: str | None = None
+    context: msgspec.Raw = EMPTY
+
+
+class _Key(msgspec.Struct, gc=False, rename="camel"):
+    write_key: msgspec.Raw = EMPTY
+
+
+_decode = msgspec.json.Decoder(_Call).decode
+_decode_batch = msgspec.json.Decoder(_Batch).decode
+_decode_key = msgspec.json.Decoder(_Key).decode
+
+
+# --- requests ------------------------------------------------------------------------------
+
+
+def parse_call(body: bytes, kind: str) -> Parsed:
+    """One message; `kind` is the call that the path named and wins over the body's `type`."""
+    return Parsed(items=[body], kind=kind, write_key=_key_in(body))
+
+
+def _key_in(body: bytes) -> str | None:
+    try:
+        key = msgspec.json.decode(_decode_key(body).write_key)
+    except UNREADABLE:
+        return None  # `admit` says what is wrong
+    return key if isinstance(key, str) else None
+
+
+def parse_batch(body: bytes) -> Parsed:
+    """Raises Rejected when the request as a whole can't be read, TooLarge for too many messages."""
+    try:
+        batch = _decode_batch(body)
+    except msgspec.ValidationError as error:
+        raise explained(error) from None
+    except UNREADABLE:
+        batch = _salvaged(body)
+    check_count(batch.batch)
+    sent_at = None if batch.sent_at is None else read_clock(batch.sent_at, "sentAt")
+    items: Sequence[Item] = batch.batch
+    if batch.context is not EMPTY:
+        items = [_with_context(item, batch.context) for item in items]
+    return Parsed(items=items, write_key=batch.write_key, sent_at=sent_at)
+
+
+def _salvaged(body: bytes) -> _Batch:
+    items, rest = cut_out(body, "batch")
+    try:
+        batch = _decode_batch(rest)
+    except UNREADABLE as error:
+        raise refusal(rest, error) from None
+    batch.batch = [msgspec.Raw(item) for item in items]
+    return batch
+
+
+def _with_context(item: Item, context: msgspec.Raw) -> Item:
+    """A batch's context holds for each of its messages; a message's own members go first."""
+    try:
+        members = msgspec.json.decode(item, type=dict[str, msgspec.Raw])
+        own = msgspec.json.decode(members.get("context", EMPTY), type=dict[str, msgspec.Raw])
+        all_of = msgspec.json.decode(context, type=dict[str, msgspec.Raw])
+    except UNREADABLE:
+        return item  # `admit` says what is wrong
+    members["context"] = msgspec.Raw(msgspec.json.encode({**all_of, **own}))
+    return msgspec.json.encode(members)
+
+
+# --- messages ------------------------------------------------------------------------------
+
+
+def admit(body: Item, arrival: Arrival) -> Message:
+    """Raises Rejected."""
+    check_size(body)
+    try:
+        call = _decode(body)
+    except UNREADABLE as error:
+        raise refusal(body, error) from None
+    kind = arrival.kind or call.type
+    translate = _CALLS.get(kind or "")
+    if translate is None:
+        raise Rejected("type", f"must be one of {', '.join(_CALLS)}")
+    _drop_empty(call)
+    return translate(call, common(call, arrival, _NAMES))
+
+
+def _drop_empty(call: _Call) -> None:
+    """SDKs send "" for an id that they do not have."""
+    call.user_id = call.user_id or None
+    call.anonymous_id = call.anonymous_id or None
+    call.message_id = call.message_id or None
+    if call.original_timestamp is not None:
+        call.timestamp = call.original_timestamp
+
+
+def _track(call: _Call, fields: dict[str, Any]) -> Tracked:
+    return Tracked(
+        source=NAME,
+        event=checked_name(call.event, "event"),
+        properties=checked_object(call.properties, "properties"),
+        **fields,
+    )
+
+
+def _page(call: _Call, fields: dict[str, Any]) -> Tracked:
+    return _viewed(call, fields, "page")
+
+
+def _screen(call: _Call, fields: dict[str, Any]) -> Tracked:
+    return _viewed(call, fields, "screen")
+
+
+def _viewed(call: _Call, fields: dict[str, Any], kind: str) -> Tracked:
+    """`event` is "<category> <name>", of which either may be missing; without both it is the kind
+    itself. Browsers repeat both in the properties, servers don't; here they are always there.
+    """
+    named = " ".join(part for part in (call.category, call.name) if part)
+    properties = checked_object(call.properties, "properties")
+    return Tracked(
+        source=NAME,
+        kind=kind,
+        event=checked_name(named or kind, "name"),
+        properties=_completed(properties, call) if named else properties,
+        **fields,
+    )
+
+
+def _completed(properties: msgspec.Raw, call: _Call) -> msgspec.Raw:
+    members = msgspec.json.decode(properties, type=dict[str, msgspec.Raw])
+    missing = {
+        key: value
+        for key, value in (("category", call.category), ("name", call.name))
+        if value and key not in members
+    }
+    if not missing:
+        return properties
+    return msgspec.Raw(msgspec.json.encode({**members, **missing}))
+
+
+class _Traits(msgspec.Struct, gc=False):
+    traits: msgspec.Raw = EMPTY
+
+
+def _identify(call: _Call, fields: dict[str, Any]) -> Identified:
+    """RudderStack's SDKs put the traits under context.traits."""
+    traits = checked_object(call.traits, "traits")
+    if not msgspec.json.decode(traits):
+        found = msgspec.json.decode(fields["context"], type=_Traits).traits
+        traits = checked_object(found, "context.traits")
+    return Identified(source=NAME, traits=traits, **fields)
+
+
+def _group(call: _Call, fields: dict[str, Any]) -> Grouped:
+    return Grouped(
+        source=NAME,
+        group_id=_required(call.group_id, "groupId"),
+        traits=checked_object(call.traits, "traits"),
+        **fields,
+    )
+
+
+def _alias(call: _Call, fields: dict[str, Any]) -> Aliased:
+    _required(call.user_id, "userId")
+    return Aliased(source=NAME, previous_id=_required(call.previous_id, "previousId"), **fields)
+
+
+def _required(value: str | None, field: str) -> str:
+    if not value:
+        raise Rejected(field, "is missing")
+    return checked_id(value, field)
+
+
+_CALLS: dict[str, Callable[[_Call, dict[str, Any]], Message]] = {
+    "track": _track,
+    "identify": _identify,
+    "page": _page,
+    "screen": _screen,
+    "group": _group,
+    "alias": _alias,
+}
+
+
+# --- answers -------------------------------------------------------------------------------
+
+
+class _Answer(msgspec.Struct, omit_defaults=True):
+    success: bool
+    rejected: list[Outcome] = []
+
+
+_encode = msgspec.json.Encoder().encode
+_TAKEN = Answer(HTTPStatus.OK, _encode(_Answer(success=True)))
+
+
+def answer(outcomes: Sequence[Outcome]) -> Answer:
+    """200 also for messages that were refused, as Segment does it: rudder-sdk-python sends a 400
+    again and again. The refused ones are named beside, and are kept for replay.
+    """
+    rejected = [outcome for outcome in outcomes if outcome.status in ("rejected", "conflict")]
+    if not rejected:
+        return _TAKEN
+    return Answer(HTTPStatus.OK, _encode(_Answer(success=True, rejected=rejected)))
