@@ -44,6 +44,7 @@ class MessageServer:
         return self._child.pid if self._child else None
 
     def start(self) -> None:
+        self.stop()
         self.data.mkdir(mode=0o700, exist_ok=True)
         stop_orphan(self.data / "nats-server.pid", "nats-server", POLITE)
         configuration = self.data / "nats-server.conf"

@@ -1,5 +1,6 @@
 """TCP ports on this machine: which are free, and who holds the others."""
 
+import contextlib
 import errno
 import random
 import socket
@@ -42,13 +43,17 @@ def holder(port: int) -> str:
     """`nginx (pid 812)`: who listens on `port`, or an empty string where we can't see it."""
     inodes = _listening_inodes(port)
     for process in Path("/proc").glob("[0-9]*") if inodes else ():
-        try:
-            targets = {descriptor.readlink().name for descriptor in (process / "fd").iterdir()}
-            if targets & inodes:
+        with contextlib.suppress(OSError):  # ended meanwhile, or not ours to look into
+            if any(_target(descriptor) in inodes for descriptor in (process / "fd").iterdir()):
                 return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
-        except OSError:  # ended meanwhile, or not ours to look into
-            continue
     return ""
+
+
+def _target(descriptor: Path) -> str:
+    try:
+        return descriptor.readlink().name
+    except FileNotFoundError:  # closed meanwhile
+        return ""
 
 
 def _listening_inodes(port: int) -> set[str]:

@@ -76,6 +76,7 @@ class EmbeddedPostgres:
         return self._child.pid if self._child else None
 
     def start(self) -> None:
+        self.stop()
         account = account_for(self.data)
         if account is not None:
             require_entry(self.data.parent, account)

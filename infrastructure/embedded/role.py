@@ -28,6 +28,7 @@ class Role:
 
     def start(self) -> None:
         """-P and PYTHONPATH: the same code as ours, whatever lies in the current directory."""
+        self.stop()
         command = [sys.executable, "-P", "-m", "api.cli.main", "run", self.name]
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
         self._child = Child(

@@ -1,0 +1,87 @@
+"""The command line's frame: help is fast, errors are one line, exit codes are honest."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from api.cli.exits import Exit
+from api.cli.main import SUBCOMMANDS
+from api.cli.run import ROLES, entry_point
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def appizer():
+    """Runs the command line; surroundings say nothing about an instance."""
+    outer = {k: v for k, v in os.environ.items() if not k.startswith("APPIZER_")}
+    outer.pop("DATABASE_URL", None)
+
+    def run(*arguments, **environment):
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "api.cli.main", *arguments],
+            env={**outer, "PYTHONPATH": str(ROOT), **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_help_names_every_command(appizer):
+    answer = appizer("--help")
+    assert answer.returncode == Exit.OK
+    assert all(f"  {name} " in answer.stdout for name in SUBCOMMANDS)
+
+
+def test_every_command_that_help_names_exists(appizer):
+    assert {name: appizer(name, "--help").returncode for name in SUBCOMMANDS} == dict.fromkeys(
+        SUBCOMMANDS, Exit.OK
+    )
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_has_an_entry_point(role):
+    assert callable(entry_point(role))
+
+
+def test_help_imports_no_database_and_no_web_framework():
+    script = (
+        "import sys; from api.cli.main import run; run(['--help']);"
+        "sys.exit(any(m in sys.modules for m in ('psycopg', 'litestar', 'sqlalchemy', 'rich')))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, check=False)
+    assert done.returncode == 0
+
+
+def test_an_unknown_command_is_wrong_usage(appizer):
+    answer = appizer("fly")
+    assert answer.returncode == Exit.USAGE
+    assert "No such command" in answer.stderr
+
+
+def test_a_role_without_settings_says_which_variable_is_missing(appizer):
+    answer = appizer("run", "relay")
+    assert answer.returncode == Exit.FAILED
+    assert "APPIZER_DATABASE_URL" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_an_instance_that_is_not_there_is_told_with_the_mend(appizer, tmp_path):
+    answer = appizer("keys", "list", "--data", str(tmp_path))
+    assert answer.returncode == Exit.NOT_RUNNING
+    assert f"appizer up --data {tmp_path}" in answer.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(appizer):
+    command = f"{sys.executable} -P -m api.cli.main --help | true"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        ["/bin/sh", "-c", command], env=environment, capture_output=True, text=True, check=True
+    )
+    assert ended.stderr == ""
