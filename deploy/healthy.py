@@ -1,4 +1,4 @@
-"""`python healthy.py URL`: exits 0 when URL answers 2xx. The image has no curl."""
+"""`python healthy.py URL`: exits 0 when URL answers 2xx. The image has no curl."""  # noqa: INP001  a script, not a package
 
 import sys
 from http.client import HTTPConnection

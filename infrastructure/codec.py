@@ -54,4 +54,5 @@ def _upcast(topic: str, body: bytes | memoryview | msgspec.Raw) -> Any:
     while topic in UPCASTERS:
         topic, upcast = UPCASTERS[topic]
         shape = upcast(shape)
-    return msgspec.convert(shape, BY_TOPIC[topic], strict=False)
+    # Through JSON once more: msgspec.convert can't make the Raw that properties and traits are.
+    return _decoders[topic](_encode(shape))
