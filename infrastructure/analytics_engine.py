@@ -1,0 +1,137 @@
+"""The client of the analytics engine: ClickHouse's HTTP interface, whoever serves it.
+
+The embedded engine host and a ClickHouse server or cluster are only different URLs.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
+from clickhouse_connect.driver.httputil import get_pool_manager
+from urllib3.exceptions import HTTPError
+
+from domain.errors import NotAvailable, Overloaded
+
+# ErrorCodes.cpp of ClickHouse.
+_TIMEOUT = 159
+_TOO_BIG = frozenset({158, 241, 307, 396})  # too many rows, memory limit, too many bytes or results
+_TOO_BUSY = frozenset({202, 203, 209, 210, 252, 394, 439})
+LIGHT: Mapping[str, object] = {"priority": 1}  # settings of a small read: it waits for no place
+
+# Inserts answer when the rows are in the table, and are never taken for repetitions: exactly-once
+# is the work of positions (infrastructure/event_writer.py).
+_INSERT = {"async_insert": 0, "insert_deduplicate": 0, "max_partitions_per_insert_block": 0}
+
+
+class EngineFailed(Exception):
+    """The engine refused a statement of ours. `code` is one of ClickHouse's ErrorCodes."""
+
+    def __init__(self, code: int | None, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Answer(NamedTuple):
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Any]]
+
+
+class AnalyticsEngine:
+    """Thread-safe. Connects at the first use, so that it can be made before the engine runs.
+
+    All methods raise Overloaded (busy or out of reach: try again), NotAvailable (the query is too
+    big or too slow for the limits in force) and EngineFailed (a statement that is wrong).
+    """
+
+    def __init__(self, url: str, *, connections: int = 16, timeout_seconds: float = 300) -> None:
+        at = urlsplit(url)
+        self._pool = get_pool_manager(maxsize=connections, num_pools=1)
+        self._options: dict[str, Any] = {
+            "interface": at.scheme or "http",
+            "host": at.hostname or "127.0.0.1",
+            "port": at.port or 8123,
+            "username": unquote(at.username or "default"),
+            "password": unquote(at.password or ""),
+            "database": at.path.strip("/") or "default",
+            "pool_mgr": self._pool,
+            "compress": False,
+            "connect_timeout": 5,
+            "send_receive_timeout": timeout_seconds,
+            "autogenerate_session_id": False,  # a session would allow one query at a time
+            "form_encode_query_params": True,  # long lists do not fit into a URL
+        }
+        self._client: Client | None = None
+
+    def query(
+        self,
+        sql: str,
+        parameters: Mapping[str, object] | None = None,
+        settings: Mapping[str, object] | None = None,
+    ) -> Answer:
+        """`{name:Type}` in `sql` stands for `parameters["name"]`."""
+        with _Translated():
+            result = self._connected().query(
+                sql, parameters=dict(parameters or {}), settings=dict(settings or {})
+            )
+            return Answer(tuple(result.column_names), result.result_rows)
+
+    def command(
+        self,
+        sql: str,
+        parameters: Mapping[str, object] | None = None,
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
+        """A statement whose answer does not matter: DDL, INSERT ... SELECT, KILL."""
+        with _Translated():
+            self._connected().command(
+                sql, parameters=dict(parameters or {}), settings=dict(settings or {})
+            )
+
+    def insert_rows(
+        self, table: str, columns: Sequence[str], blob: bytes, *, format_name: str = "Native"
+    ) -> None:
+        """When it raises Overloaded the rows may be in the table or not, or be still on their way."""
+        with _Translated():
+            self._connected().raw_insert(
+                table, list(columns), blob, settings=_INSERT, fmt=format_name
+            )
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._pool.clear()
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            self._client = clickhouse_connect.get_client(**self._options)
+        return self._client
+
+
+class _Translated:
+    """What goes wrong inside, in the words of domain/errors.py."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        match error:
+            case DatabaseError():
+                raise _translated(error) from None
+            case ClickHouseError() | HTTPError() | OSError():
+                raise Overloaded(f"the analytics engine is out of reach: {error}") from None
+
+
+def _translated(error: DatabaseError) -> Exception:
+    code = error.code
+    if code is None:  # no answer at all: clickhouse-connect wraps the transport's error
+        return Overloaded(f"the analytics engine is out of reach: {error}")
+    if code == _TIMEOUT:
+        return NotAvailable("the query takes too long; ask for a shorter time or fewer groups")
+    if code in _TOO_BIG:
+        return NotAvailable("the query is too big; ask for a shorter time or fewer groups")
+    if code in _TOO_BUSY:
+        return Overloaded("the analytics engine is busy")
+    return EngineFailed(code, str(error))
