@@ -16,15 +16,16 @@ from uuid import UUID
 
 import psycopg
 import structlog
+import uvloop
 from prometheus_client import Counter, Gauge
 
 from infrastructure import cloud_events, message_bus
-from infrastructure.cloud_events import Batch
-from infrastructure.event_store.reader import Entry, read_head, read_log_id, read_page
+from infrastructure.cloud_events import Batch, Row
+from infrastructure.event_store.reader import read_head, read_log_id
 from infrastructure.message_bus import Bus, BusError, Message, Outgoing, OutOfStep
 from infrastructure.settings import Settings
 
-PAGE_EVENTS = 2000
+PAGE_EVENTS = 4000
 PAGE_BYTES = 4 * 1024 * 1024
 POLL_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 5.0
@@ -40,9 +41,14 @@ _events = Counter("appizer_relay_events_published", "Events published to NATS")
 _messages = Counter("appizer_relay_messages_published", "Messages published to NATS")
 _restarts = Counter("appizer_relay_restarts", "Times that the relay began again", ["reason"])
 
+_PAGE = """
+    SELECT notification_id, uuid_send(originator_id), originator_version, uuid_send(app_id),
+        topic, timestamptz_send(recorded_at), state
+    FROM log.events WHERE notification_id > %s ORDER BY notification_id LIMIT %s
+"""
 _SAVE = """
     INSERT INTO projections.checkpoints (name, version, position, recorded_at)
-    VALUES ('relay', 1, %s, %s)
+    SELECT 'relay', 1, notification_id, recorded_at FROM log.events WHERE notification_id = %s
     ON CONFLICT (name) DO UPDATE SET version = 1, position = excluded.position,
         recorded_at = excluded.recorded_at, updated_at = clock_timestamp()
 """
@@ -54,7 +60,7 @@ Connect = Callable[[str, str], Awaitable[Bus]]
 def run(settings: Settings) -> None:
     """Until SIGTERM or SIGINT. Waits for Postgres and NATS when they are away; any other error
     ends the process."""
-    asyncio.run(_until_told(settings))
+    uvloop.run(_until_told(settings))
 
 
 async def _until_told(settings: Settings) -> None:
@@ -162,27 +168,31 @@ class LogTail:
         row = self._connection.execute(_SAVED).fetchone()
         return int(row[0]) if row else 0
 
-    def save(self, last: Entry) -> None:
-        self._connection.execute(_SAVE, (last.position, last.recorded_at), prepare=True)
+    def save(self, position: int) -> None:
+        self._connection.execute(_SAVE, (position,), prepare=True)
 
     def wait(self, seconds: float) -> None:
         """Until something was appended, at most `seconds`."""
         for _ in self._connection.notifies(timeout=seconds, stop_after=1):
             pass
 
-    def after(self, position: int, limit: int = PAGE_EVENTS) -> list[Entry]:
+    def after(self, position: int, limit: int = PAGE_EVENTS) -> list[Row]:
         """What follows `position`, cut where it would be more than PAGE_BYTES to hold."""
-        entries = read_page(self._connection, position, limit)
+        rows = self._read(position, limit)
         size = 0
-        for index, entry in enumerate(entries):
-            size += len(entry.state)
+        for index, row in enumerate(rows):
+            size += len(row.state)
             if size > PAGE_BYTES and index:
-                return entries[:index]
-        return entries
+                return rows[:index]
+        return rows
 
-    def between(self, first: int, last: int) -> list[Entry]:
-        found = read_page(self._connection, first - 1, last - first + 1)
-        return [entry for entry in found if entry.position <= last]
+    def between(self, first: int, last: int) -> list[Row]:
+        return [row for row in self._read(first - 1, last - first + 1) if row.position <= last]
+
+    def _read(self, position: int, limit: int) -> list[Row]:
+        with self._connection.cursor(binary=True) as cursor:
+            found = cursor.execute(_PAGE, (position, limit), prepare=True).fetchall()
+        return [Row._make(row) for row in found]
 
 
 class _Session:
@@ -228,32 +238,32 @@ class Relay:
         ahead = self._read(position)
         try:
             while not stop.is_set():
-                entries = await ahead
-                if not entries:
+                rows = await ahead
+                if not rows:
                     await asyncio.to_thread(self._tail.wait, POLL_SECONDS)
                     ahead = self._read(position)
                     continue
-                page = Page(self._tail.log_id, position + 1, entries[-1].position)
+                page = Page(self._tail.log_id, position + 1, rows[-1].position)
                 position = page.last
                 ahead = self._read(position)
-                await self._publish(page, entries)
-                await asyncio.to_thread(self._tail.save, entries[-1])
-                await self._measure(entries)
+                await self._publish(page, rows)
+                await asyncio.to_thread(self._tail.save, rows[-1].position)
+                await self._measure(rows)
         finally:
             await asyncio.gather(ahead, return_exceptions=True)
 
-    def _read(self, position: int) -> "asyncio.Task[list[Entry]]":
+    def _read(self, position: int) -> "asyncio.Task[list[Row]]":
         return asyncio.create_task(asyncio.to_thread(self._tail.after, position))
 
-    async def _measure(self, entries: Sequence[Entry]) -> None:
-        position = entries[-1].position
+    async def _measure(self, rows: Sequence[Row]) -> None:
+        position = rows[-1].position
         _position.set(position)
-        _events.inc(len(entries))
+        _events.inc(len(rows))
         _lag.set(await asyncio.to_thread(self._tail.head) - position)
 
-    async def _publish(self, page: Page, entries: Sequence[Entry], done: int = 0) -> None:
+    async def _publish(self, page: Page, rows: Sequence[Row], done: int = 0) -> None:
         """`done`: how many parts of the page are in the stream already."""
-        batches = cloud_events.batches(entries, self._bus.max_bytes)
+        batches = cloud_events.batches(rows, self._bus.max_bytes)
         await self._recall({batch.subject for batch in batches})
         messages = [
             Outgoing(
@@ -312,14 +322,15 @@ class Relay:
         present: set[int] = set()
         for number in range(sequence - place.part + 1, sequence + 1):
             message = await self._bus.message(number)
-            if message is not None:
+            known = None if message is None else place_of(message)
+            if message is not None and known is not None and known.page == place.page:
                 present |= {int(event.position) for event in cloud_events.read(message.payload)}
         return frozenset(present)
 
     async def _complete(self, place: Place, present: frozenset[int]) -> None:
         page = place.page
-        entries = await asyncio.to_thread(self._tail.between, page.first, page.last)
-        missing = [entry for entry in entries if entry.position not in present]
+        rows = await asyncio.to_thread(self._tail.between, page.first, page.last)
+        missing = [row for row in rows if row.position not in present]
         if missing:
             await self._publish(page, missing, done=place.part)
 
