@@ -29,7 +29,7 @@ def settings_for(data: str | None) -> settings.Settings:
     """Those of the instance in `data`, else in APPIZER_DATA; else those that APPIZER_* variables
     give; else of the instance in the default directory. Raises NotRunning, SettingsError.
     """
-    if data is None and "APPIZER_DATA" not in os.environ and _is_configured():
+    if is_configured_elsewhere(data):
         return settings.load()
     return running(instance_for(data)).settings()
 
@@ -51,6 +51,8 @@ def running(instance: Instance) -> Instance:
     return instance
 
 
-def _is_configured() -> bool:
+def is_configured_elsewhere(data: str | None) -> bool:
+    """True if neither --data nor APPIZER_DATA names an instance, and APPIZER_* settings do."""
     names = ("APPIZER_DATABASE_URL", "APPIZER_DATABASE_URL_FILE", "DATABASE_URL")
-    return any(name in os.environ for name in names)
+    named = data is not None or "APPIZER_DATA" in os.environ
+    return not named and any(name in os.environ for name in names)
