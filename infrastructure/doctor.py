@@ -160,7 +160,7 @@ def _schema(settings: Settings) -> Iterator[Finding]:
         yield Finding("schema", "fail", str(error), "run the version that it belongs to")
         return
     if missing:
-        mend = "appizer up does it; elsewhere `appizer migrate`"
+        mend = "appizer up does it; elsewhere `appizer run migrate`"
         yield Finding("schema", "fail", f"not applied: {', '.join(missing)}", mend)
     else:
         yield Finding("schema", "ok", "up to date")

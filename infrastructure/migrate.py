@@ -1,10 +1,13 @@
 """Brings the database's schema up to date: migrations/NNNN_*.sql, in order, each once."""
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
+
+from infrastructure.settings import Settings
 
 DIRECTORY = Path(__file__).parent / "migrations"
 _LOCK = 4712  # log.lock_head() has 4711
@@ -42,6 +45,12 @@ def migrate(database_url: str, directory: Path = DIRECTORY) -> list[str]:
         for migration in missing:
             _apply(connection, migration)
         return [migration.name for migration in missing]
+
+
+def run(settings: Settings) -> None:
+    """The role `migrate`."""
+    for name in migrate(settings.database_url):
+        sys.stdout.write(f"applied {name}\n")
 
 
 def pending(database_url: str, directory: Path = DIRECTORY) -> list[str]:

@@ -21,7 +21,6 @@ class Subcommand(NamedTuple):
 SUBCOMMANDS: dict[str, Subcommand] = {
     "up": Subcommand("api.cli.up", "Run everything on this machine."),
     "run": Subcommand("api.cli.run", "Run one role against configured servers."),
-    "migrate": Subcommand("api.cli.migrate", "Bring the database's schema up to date."),
     "doctor": Subcommand("api.cli.doctor", "Say what is wrong and how to mend it."),
     "import": Subcommand("api.cli.importing", "Import events from a file or a git repository."),
     "apps": Subcommand("api.cli.apps", "Create and list apps."),

@@ -7,8 +7,10 @@ import click
 
 from infrastructure.settings import Settings, load
 
-# Role -> module:function; the function takes the settings and returns after SIGTERM.
+# Role -> module:function; the function takes the settings and returns after SIGTERM, or when all
+# is done, if it has an end.
 ROLES = {
+    "migrate": "infrastructure.migrate:run",
     "commands": "api.serve:run_commands",
     "queries": "api.serve:run_queries",
     "api": "api.serve:run_api",
@@ -30,6 +32,7 @@ def command(role: str) -> None:
     """Run ROLE until SIGTERM, configured by APPIZER_* variables alone.
 
     \b
+    migrate    brings the database's schema up to date, and ends
     commands   takes events in and changes things
     queries    answers questions
     api        both of them on one port
