@@ -58,6 +58,7 @@ class AnalyticsEngine:
             "database": at.path.strip("/") or "default",
             "pool_mgr": self._pool,
             "compress": False,
+            "tz_mode": "aware",
             "connect_timeout": 5,
             "send_receive_timeout": timeout_seconds,
             "autogenerate_session_id": False,  # a session would allow one query at a time

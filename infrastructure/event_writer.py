@@ -46,7 +46,8 @@ class EventWriter:
         self, engine: AnalyticsEngine, table: str = TABLE, *, checkpoint_every: int = 1
     ) -> None:
         """`checkpoint_every`: inserts per checkpoint. More saves a small insert each time, and
-        makes the next start ask for more positions."""
+        makes the next start ask for more positions.
+        """
         self._engine = engine
         self._table = table
         self._every = checkpoint_every
@@ -61,11 +62,19 @@ class EventWriter:
         """Everything up to here is in the table."""
         return self._position
 
+    @property
+    def generation(self) -> str:
+        """Which filling of the table this writer knows; an exchange of tables changes it."""
+        return self._generation
+
     def recover(self, log_id: UUID) -> int:
         """The position to go on after. Makes the tables if they are missing, and starts again from
-        an empty table if this one was filled from another log."""
+        an empty table if this one was filled from another log.
+        """
         self._log_id = log_id
-        self._engine.command(_CREATE_CHECKPOINTS.format(on_cluster="", replacing="ReplacingMergeTree"))
+        self._engine.command(
+            _CREATE_CHECKPOINTS.format(on_cluster="", replacing="ReplacingMergeTree")
+        )
         self._engine.command(create_table(self._table, generation=_new_generation(log_id)))
         self._generation = self._read_generation()
         if _log_of(self._generation) != log_id:
@@ -78,14 +87,15 @@ class EventWriter:
 
     def present(self, after: int, upto: int) -> frozenset[int]:
         """Which positions in (after, upto] the table has already. Costs nothing on the way: only
-        after `recover`, or an insert that failed, are there any to look for."""
+        after `recover`, or an insert that failed, are there any to look for.
+        """
         if self._head is None:
             self._drain()
             self._head = self._last_position()
         if after >= self._head:
             return frozenset()
         answer = self._engine.query(
-            f"SELECT position FROM {self._table}"  # noqa: S608  a name of ours
+            f"SELECT position FROM {self._table}"
             " WHERE position > {after:UInt64} AND position <= {upto:UInt64}",
             {"after": after, "upto": upto},
             LIGHT,
@@ -94,7 +104,8 @@ class EventWriter:
 
     def insert(self, blob: bytes, last_position: int) -> None:
         """Rows in Native format with the columns of projections.events (b"": none), after which
-        everything up to `last_position` is in the table."""
+        everything up to `last_position` is in the table.
+        """
         if blob:
             self._insert(blob)
         self._position = last_position
@@ -119,7 +130,7 @@ class EventWriter:
     def _last_position(self) -> int:
         # Bounded by the checkpoint, so that the index on positions leaves only the newest parts.
         answer = self._engine.query(
-            f"SELECT max(position) FROM {self._table} WHERE position > {{after:UInt64}}",  # noqa: S608
+            f"SELECT max(position) FROM {self._table} WHERE position > {{after:UInt64}}",
             {"after": self._position},
             LIGHT,
         )
@@ -168,6 +179,7 @@ def drop_table(engine: AnalyticsEngine, table: str) -> None:
 
 def digest(engine: AnalyticsEngine, upto: int, table: str = TABLE) -> dict[int, tuple[int, str]]:
     """App number -> (rows, hash) over the rows up to position `upto`: equal for equal rows in any
-    order. Reads the whole table."""
+    order. Reads the whole table.
+    """
     answer = engine.query(DIGEST.format(table=table), {"upto": upto}, {"max_execution_time": 0})
     return {app: (rows, value) for app, rows, value in answer.rows}

@@ -51,10 +51,28 @@ _COLUMNS = """
     INDEX by_person pid0 TYPE bloom_filter(0.01) GRANULARITY 4"""
 
 # What an insert carries, in the order of its block; the rest of a row is computed from these.
-COLUMNS = (
-    "app_number event pid0 ts position event_id kind source message_id distinct_id user_id"
-    " anonymous_id properties context received_at recorded_at country browser os device"
-).split()
+COLUMNS = [
+    "app_number",
+    "event",
+    "pid0",
+    "ts",
+    "position",
+    "event_id",
+    "kind",
+    "source",
+    "message_id",
+    "distinct_id",
+    "user_id",
+    "anonymous_id",
+    "properties",
+    "context",
+    "received_at",
+    "recorded_at",
+    "country",
+    "browser",
+    "os",
+    "device",
+]
 
 # The sum does not depend on order and, unlike exclusive or, does not lose pairs.
 DIGEST = f"""
@@ -84,7 +102,8 @@ def create_table(
     table: str, *, generation: str, engine: str = "MergeTree", on_cluster: str = ""
 ) -> str:
     """The DDL. `generation` names this filling of the table, for its checkpoint: it is the table's
-    comment, so it goes with the rows when two tables are exchanged."""
+    comment, so it goes with the rows when two tables are exchanged.
+    """
     return _CREATE.format(
         table=table,
         on_cluster=on_cluster,
@@ -120,7 +139,8 @@ def rows(
     page: Sequence[Recorded], numbers: Numbers, app_numbers: AppNumbers, enrich: Enrich
 ) -> Block:
     """Raises KeyError for an app or a distinct id that has no number. Everything on the page that
-    is not a tracked event is left out."""
+    is not a tracked event is left out.
+    """
     kept = [r for r in page if isinstance(r.event, Tracked) and r.app_id is not None]
     if not kept:
         return Block(b"", 0)

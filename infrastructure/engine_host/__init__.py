@@ -55,9 +55,7 @@ def run(settings: Settings) -> None:
     server.password = unquote(at.password or "")
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         # shutdown() waits for serve_forever(), which runs in the thread that takes the signal.
-        signal.signal(
-            signal_number, lambda *_: threading.Thread(target=server.shutdown).start()
-        )
+        signal.signal(signal_number, lambda *_: threading.Thread(target=server.shutdown).start())
     log.info("engine ready", port=server.server_port)
     try:
         server.serve_forever(poll_interval=0.1)
@@ -67,8 +65,9 @@ def run(settings: Settings) -> None:
 
 
 def _address(data: Path, limits: Limits) -> str:
-    """chDB's connection string. The server's limit is what the allowed queries may take together,
-    and room for inserts and merges, but never more than four fifths of the machine."""
+    """ChDB's connection string. The server's limit is what the allowed queries may take together,
+    and room for inserts and merges, but never more than four fifths of the machine.
+    """
     wanted = (limits.heavy * limits.query_memory_mib + 2048) * MEBIBYTE
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     configuration = data / "engine.xml"
@@ -157,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _client_is_gone(self) -> bool:
         try:
-            return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
 

@@ -26,23 +26,12 @@ class Limits(NamedTuple):
     query_memory_mib: int
     connections: int = 32
 
-    def bounded(self, statement: Statement) -> dict[str, str]:
-        """The statement's settings; what it asks for beyond the limits is cut down to them."""
-        settings = dict(statement.settings)
-        memory = _least(settings.get("max_memory_usage"), self.query_memory_mib * MEBIBYTE)
-        settings["max_memory_usage"] = str(int(memory))
+    def settings(self, statement: Statement) -> dict[str, str]:
+        """The limits, unless the statement says otherwise."""
+        limits = {"max_memory_usage": str(self.query_memory_mib * MEBIBYTE)}
         if statement.reads:
-            seconds = _least(settings.get("max_execution_time"), self.query_seconds)
-            settings["max_execution_time"] = str(seconds)
-        return settings
-
-
-def _least(asked: str | None, limit: float) -> float:
-    try:
-        given = float(asked or 0)
-    except ValueError:
-        given = 0  # the engine refuses a number that is none only where it is used
-    return min(given, limit) if given > 0 else limit
+            limits["max_execution_time"] = str(self.query_seconds)
+        return limits | dict(statement.settings)
 
 
 class Outcome(NamedTuple):
@@ -140,7 +129,7 @@ class Connections:
                 self._open -= 1
 
     def _run(self, statement: Statement) -> Outcome:
-        settings = self._limits.bounded(statement)
+        settings = self._limits.settings(statement)
         connection = self._take(statement.database, settings)
         known_state = False
         try:

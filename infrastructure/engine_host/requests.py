@@ -19,10 +19,28 @@ READONLY = 164
 # Parameters that mean something to a ClickHouse server's HTTP side and nothing to the engine.
 # Sessions are accepted and not kept: every statement is on its own.
 _TRANSPORT = frozenset(
-    "query database default_format user password session_id session_timeout session_check query_id"
-    " quota_key compress decompress buffer_size wait_end_of_query client_protocol_version role"
-    " send_progress_in_http_headers http_headers_progress_interval_ms enable_http_compression"
-    " priority".split()
+    [
+        "query",
+        "database",
+        "default_format",
+        "user",
+        "password",
+        "session_id",
+        "session_timeout",
+        "session_check",
+        "query_id",
+        "quota_key",
+        "compress",
+        "decompress",
+        "buffer_size",
+        "wait_end_of_query",
+        "client_protocol_version",
+        "role",
+        "send_progress_in_http_headers",
+        "http_headers_progress_interval_ms",
+        "enable_http_compression",
+        "priority",
+    ]
 )
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _INSERT_OF_DATA = re.compile(
@@ -97,9 +115,7 @@ def _is_parameter(name: str) -> bool:
 def _is_heavy(sql: bytes, given: Mapping[str, str]) -> bool:
     """Who knows that a read is small says `priority = 1`, which to a server means the same."""
     return (
-        given.get("priority") != "1"
-        and bool(_READS.match(sql))
-        and bool(_READS_TABLES.search(sql))
+        given.get("priority") != "1" and bool(_READS.match(sql)) and bool(_READS_TABLES.search(sql))
     )
 
 

@@ -1,0 +1,182 @@
+"""Conditions on an event's properties: what may be asked, and the answer in memory.
+
+projections/conditions.py says the same to ClickHouse; tests hold the two against each other.
+
+A property is a key of the event's JSON properties; `a.b` is the key `a.b` if the object has it, else
+`b` within `a`. A name of BUILT_IN is a fact about the event itself and hides a property of that name.
+
+Types are JSON's and are never converted: the number 5 is not the string "5". An absent property and
+one that is null are the same: not set. Strings compare by code point, case and all. The negative
+operators are the exact opposite of the positive ones, so they hold where the property is not set.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from domain.errors import Rejected
+from domain.limits import MAX_KEY_CHARS, MAX_WHERE
+
+Operator = Literal[
+    "equals",  # a string, a number, true or false
+    "not_equals",
+    "in",  # a list of those
+    "not_in",
+    "contains",  # strings
+    "not_contains",
+    "starts_with",
+    "ends_with",
+    "greater",  # numbers
+    "greater_or_equal",
+    "less",
+    "less_or_equal",
+    "is_set",  # no value
+    "is_not_set",
+]
+OPPOSITES: dict[str, Operator] = {
+    "not_equals": "equals",
+    "not_in": "in",
+    "not_contains": "contains",
+    "is_not_set": "is_set",
+}
+BUILT_IN = (
+    "$event",
+    "$kind",
+    "$source",
+    "$message_id",
+    "$distinct_id",
+    "$user_id",
+    "$anonymous_id",
+    "$country",
+    "$browser",
+    "$os",
+    "$device",
+)
+MAX_LIST = 100
+MAX_VALUE_CHARS = 1000
+
+
+class Where(msgspec.Struct, frozen=True):
+    property: str
+    operator: Operator
+    value: Any = None
+
+
+def check_all(conditions: tuple[Where, ...]) -> None:
+    """Raises Rejected, naming the field."""
+    if len(conditions) > MAX_WHERE:
+        raise Rejected("where", f"at most {MAX_WHERE} conditions")
+    for place, where in enumerate(conditions):
+        check(where, f"where[{place}]")
+
+
+def check(where: Where, field: str) -> None:
+    check_property(where.property, f"{field}.property")
+    if where.operator not in get_args(Operator):
+        raise Rejected(f"{field}.operator", f"is none of {', '.join(get_args(Operator))}")
+    _check_value(OPPOSITES.get(where.operator, where.operator), where.value, f"{field}.value")
+
+
+def check_property(name: str, field: str) -> None:
+    if not name or len(name) > MAX_KEY_CHARS:
+        raise Rejected(field, f"must have 1 to {MAX_KEY_CHARS} characters")
+
+
+def _check_value(operator: Operator, value: Any, field: str) -> None:
+    match operator:
+        case "equals":
+            _check_scalar(value, field)
+        case "in":
+            if not isinstance(value, list | tuple) or not 1 <= len(value) <= MAX_LIST:
+                raise Rejected(field, f"must be a list of 1 to {MAX_LIST} values")
+            for place, one in enumerate(value):
+                _check_scalar(one, f"{field}[{place}]")
+        case "contains" | "starts_with" | "ends_with":
+            if not isinstance(value, str) or not value:
+                raise Rejected(field, "must be a string that is not empty")
+            _check_scalar(value, field)
+        case "is_set":
+            if value is not None:
+                raise Rejected(field, "must be left out")
+        case _:
+            if not _is_number(value):
+                raise Rejected(field, "must be a number")
+
+
+def _check_scalar(value: Any, field: str) -> None:
+    if not isinstance(value, str | bool) and not _is_number(value):
+        raise Rejected(field, "must be a string, a number, true or false")
+    if isinstance(value, str) and len(value) > MAX_VALUE_CHARS:
+        raise Rejected(field, f"at most {MAX_VALUE_CHARS} characters")
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
+
+
+def matches(where: Where, properties: Mapping[str, Any]) -> bool:
+    """`properties` is the decoded JSON, with the facts of BUILT_IN beside it under their names
+    ("" for one that is not known).
+    """
+    if where.operator in OPPOSITES:
+        positive = Where(where.property, OPPOSITES[where.operator], where.value)
+        return not matches(positive, properties)
+    found = lookup(properties, where.property)
+    return found is not None and _holds(where.operator, found, where.value)
+
+
+def lookup(properties: Mapping[str, Any], name: str) -> Any:
+    """None: not set."""
+    if name in BUILT_IN:
+        return properties.get(name) or None
+    if name in properties:
+        return properties[name]
+    found: Any = properties
+    for key in name.split("."):
+        if not isinstance(found, Mapping) or key not in found:
+            return None
+        found = found[key]
+    return found
+
+
+def _holds(operator: Operator, found: Any, value: Any) -> bool:
+    match operator:
+        case "is_set":
+            return True
+        case "equals":
+            return _equal(found, value)
+        case "in":
+            return any(_equal(found, one) for one in value)
+        case "contains":
+            return isinstance(found, str) and value in found
+        case "starts_with":
+            return isinstance(found, str) and found.startswith(value)
+        case "ends_with":
+            return isinstance(found, str) and found.endswith(value)
+        case _:
+            return _is_number(found) and _compares(operator, float(found), float(value))
+
+
+def _equal(found: Any, value: Any) -> bool:
+    if _is_number(found) and _is_number(value):
+        return float(found) == float(value)
+    return type(found) is type(value) and bool(found == value)
+
+
+def _compares(operator: Operator, found: float, value: float) -> bool:
+    match operator:
+        case "greater":
+            return found > value
+        case "greater_or_equal":
+            return found >= value
+        case "less":
+            return found < value
+        case _:
+            return found <= value

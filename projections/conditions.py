@@ -1,0 +1,125 @@
+"""The conditions of domain/conditions.py as ClickHouse SQL with bound parameters."""
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from domain.conditions import BUILT_IN, OPPOSITES, Where
+
+_COMPARISONS = {"greater": ">", "greater_or_equal": ">=", "less": "<", "less_or_equal": "<="}
+_SEARCHES = {
+    "contains": "position({text}, {value}) > 0",
+    "starts_with": "startsWith({text}, {value})",
+    "ends_with": "endsWith({text}, {value})",
+}
+
+
+class Parameters(dict[str, object]):
+    """Collects values and gives back what stands for each in the SQL."""
+
+    def text(self, value: str) -> str:
+        return self._bound(value, "String")
+
+    def number(self, value: float) -> str:
+        """By its bits: the engine reads a decimal fraction fast rather than exactly."""
+        bits = int.from_bytes(struct.pack(">d", float(value)), "big")
+        return f"reinterpretAsFloat64({self._bound(bits, 'UInt64')})"
+
+    def _bound(self, value: object, kind: str) -> str:
+        name = f"p{len(self)}"
+        self[name] = value
+        return f"{{{name}:{kind}}}"
+
+
+def column(name: str) -> str | None:
+    """The column that holds a built-in fact; None for a property."""
+    return name.removeprefix("$") if name in BUILT_IN else None
+
+
+def raw(name: str, parameters: Parameters) -> str:
+    """The JSON text of a property; '' where there is none."""
+    whole = f"JSONExtractRaw(properties, {parameters.text(name)})"
+    if "." not in name:
+        return whole
+    path = ", ".join(parameters.text(key) for key in name.split("."))
+    return f"if({whole} != '', {whole}, JSONExtractRaw(properties, {path}))"
+
+
+def label(name: str, parameters: Parameters) -> str:
+    """The value as text, to group by: a string as it is, all else as JSON; NULL where not set."""
+    held = column(name)
+    if held is not None:
+        return f"nullIf(toString({held}), '')"
+    json = raw(name, parameters)
+    text = f"if(startsWith({json}, '\"'), JSONExtractString({json}), {json})"
+    return f"if({json} IN ('', 'null'), NULL, {text})"
+
+
+def all_of(conditions: Iterable[Where], parameters: Parameters) -> list[str]:
+    return [_condition(where, parameters) for where in conditions]
+
+
+def _condition(where: Where, parameters: Parameters) -> str:
+    if where.operator in OPPOSITES:
+        positive = Where(where.property, OPPOSITES[where.operator], where.value)
+        return f"NOT {_condition(positive, parameters)}"
+    held = column(where.property)
+    if held is not None:
+        return _on_column(where, held, parameters)
+    return _on_json(where, raw(where.property, parameters), parameters)
+
+
+def _on_column(where: Where, held: str, parameters: Parameters) -> str:
+    """Columns hold strings, and '' where the fact is not known."""
+    match where.operator:
+        case "is_set":
+            return f"({held} != '')"
+        case "equals" | "in":
+            values = where.value if where.operator == "in" else [where.value]
+            texts = [parameters.text(v) for v in values if isinstance(v, str) and v]
+            return f"({held} IN ({', '.join(texts)}))" if texts else "(1 = 0)"
+        case operator if operator in _SEARCHES:
+            value = parameters.text(where.value)
+            return f"({_SEARCHES[operator].format(text=held, value=value)})"
+        case _:
+            return "(1 = 0)"  # a string is never greater than a number
+
+
+def _on_json(where: Where, json: str, parameters: Parameters) -> str:
+    match where.operator:
+        case "is_set":
+            return f"({json} NOT IN ('', 'null'))"
+        case "equals" | "in":
+            values = where.value if where.operator == "in" else [where.value]
+            return f"({' OR '.join(_one_of(json, values, parameters))})"
+        case operator if operator in _SEARCHES:
+            value = parameters.text(where.value)
+            found = _SEARCHES[operator].format(text=f"JSONExtractString({json})", value=value)
+            return f"(startsWith({json}, '\"') AND {found})"
+        case operator:
+            value = parameters.number(where.value)
+            return (
+                f"({_number(json)} AND JSONExtractFloat({json}) {_COMPARISONS[operator]} {value})"
+            )
+
+
+def _one_of(json: str, values: Sequence[Any], parameters: Parameters) -> Iterator[str]:
+    """One test per type of value that is there."""
+    if any(isinstance(value, bool) for value in values):
+        texts = {"'true'" if value else "'false'" for value in values if isinstance(value, bool)}
+        yield f"{json} IN ({', '.join(sorted(texts))})"
+    strings = [parameters.text(value) for value in values if isinstance(value, str)]
+    if strings:
+        found = f"JSONExtractString({json}) IN ({', '.join(strings)})"
+        yield f"(startsWith({json}, '\"') AND {found})"
+    numbers = [
+        parameters.number(value)
+        for value in values
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    if numbers:
+        yield f"({_number(json)} AND JSONExtractFloat({json}) IN ({', '.join(numbers)}))"
+
+
+def _number(json: str) -> str:
+    return f"match({json}, '^[-0-9]')"

@@ -1,0 +1,157 @@
+"""Trends from the events table: the cheapest source that gives the exact answer."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from domain.trends import ALL, NONE, OTHER, Buckets, Question, Series
+from projections.conditions import Parameters, all_of, label
+from projections.events import TABLE
+
+Source = Literal["day", "hour", "rows"]
+_EVENT = "$event"  # the one fact that the rollups are kept by
+_PERSON = "pid0"
+
+
+class Plan(NamedTuple):
+    """A query and where it reads: the rollup by UTC day, that by UTC hour, or the rows."""
+
+    sql: str
+    parameters: dict[str, object]
+    settings: dict[str, object]
+    source: Source
+
+
+class _Measure(NamedTuple):
+    """How a cell is counted, how cells are joined, and the number that a joined cell stands for."""
+
+    cell: str
+    joined: str
+    number: str
+
+
+_MEASURES = {
+    "total": _Measure("count()", "sum({cell})", "{cell}"),
+    "unique": _Measure(
+        f"groupBitmapState({_PERSON})", "groupBitmapMergeState({cell})", "bitmapCardinality({cell})"
+    ),
+}
+
+_ONE = """
+SELECT 0 AS other, CAST(NULL AS Nullable(String)) AS label,
+    groupArray((bucket, {number})), {joined_number}
+FROM ({cells})"""
+
+# Values are ranked by their number over the whole range; those after the first `limit` become one.
+_BROKEN_DOWN = """
+SELECT other, label, groupArray((bucket, {number})), {joined_number}
+FROM (
+    SELECT rank > {limit} AS other, if(other, NULL, value) AS label,
+        pair.1 AS bucket, {joined_pair} AS cell
+    FROM (
+        SELECT value, groupArray((bucket, cell)) AS pairs,
+            row_number() OVER (ORDER BY {joined_number} DESC, value ASC NULLS LAST) AS rank
+        FROM ({cells}) GROUP BY value
+    ) ARRAY JOIN pairs AS pair
+    GROUP BY other, label, bucket
+) GROUP BY other, label"""
+
+
+def plan(question: Question, buckets: Buckets, *, app_number: int, table: str = TABLE) -> Plan:
+    source = _source(question, buckets)
+    parameters = Parameters()
+    measure = _MEASURES[question.measure]
+    joined = measure.joined.format(cell="cell")
+    template = _BROKEN_DOWN if question.breakdown else _ONE
+    sql = template.format(
+        number=measure.number.format(cell="cell"),
+        joined_number=measure.number.format(cell=joined),
+        joined_pair=measure.joined.format(cell="pair.2"),
+        limit=question.breakdown.limit if question.breakdown else 0,
+        cells=_cells(
+            question, buckets, source=source, parameters=parameters, table=table, app=app_number
+        ),
+    )
+    settings: dict[str, object] = {"max_query_size": 4 * 1024 * 1024}
+    if source != "rows":
+        settings["priority"] = 1
+    return Plan(sql, dict(parameters), settings, source)
+
+
+def series(
+    question: Question, buckets: Buckets, rows: Sequence[Sequence[Any]], *, now: datetime
+) -> list[Series]:
+    """From the answer's rows: (other, label, [(bucket start, value)], total); largest first, and
+    what was left over at the end.
+    """
+    ordered = sorted(rows, key=lambda row: (row[0], -row[3], row[1] is None, row[1]))
+    return [
+        Series(_label(question, row), buckets.values(dict(row[2]), now), row[3]) for row in ordered
+    ]
+
+
+def _label(question: Question, row: Sequence[Any]) -> str:
+    if question.breakdown is None:
+        return question.event or ALL
+    if row[0]:
+        return OTHER
+    return NONE if row[1] is None else str(row[1])
+
+
+def _source(question: Question, buckets: Buckets) -> Source:
+    """A rollup serves when it has all facts asked for and every bound falls between its units."""
+    asked = {where.property for where in question.where}
+    if question.breakdown:
+        asked.add(question.breakdown.property)
+    if not asked <= {_EVENT}:
+        return "rows"
+    bounds = [*buckets.bounds, buckets.start.timestamp(), buckets.end.timestamp()]
+    if all(bound % 86_400 == 0 for bound in bounds):
+        return "day"
+    return "hour" if all(bound % 3600 == 0 for bound in bounds) else "rows"
+
+
+def _cells(
+    question: Question,
+    buckets: Buckets,
+    *,
+    source: Source,
+    parameters: Parameters,
+    table: str,
+    app: int,
+) -> str:
+    keys = {"bucket": f"roundDown({_second(source)}, {buckets.bounds})"}
+    if question.breakdown:
+        keys["value"] = label(question.breakdown.property, parameters)
+    conditions = [f"app_number = {app}", *_range(buckets, source)]
+    if question.event is not None:
+        conditions.append(f"event = {parameters.text(question.event)}")
+    conditions += all_of(question.where, parameters)
+    named = ", ".join(f"{sql} AS {name}" for name, sql in keys.items())
+    return (
+        f"SELECT {named}, {_MEASURES[question.measure].cell} AS cell FROM {table}"
+        f" WHERE {' AND '.join(conditions)} GROUP BY {', '.join(keys)}"
+    )
+
+
+def _second(source: Source) -> str:
+    return {
+        "day": "toUInt32(toDateTime(day, 'UTC'))",
+        "hour": "toUInt32(hour)",
+        "rows": "toUInt32(toUnixTimestamp(ts))",
+    }[source]
+
+
+def _range(buckets: Buckets, source: Source) -> list[str]:
+    start, end = buckets.start, buckets.end
+    if source == "day":
+        return [f"day >= toDate('{start:%Y-%m-%d}')", f"day < toDate('{end:%Y-%m-%d}')"]
+    if source == "hour":
+        first, last = int(start.timestamp()), int(end.timestamp())
+        return [f"hour >= toDateTime({first}, 'UTC')", f"hour < toDateTime({last}, 'UTC')"]
+    return [  # the days are the index's, the times the answer's
+        f"day >= toDate('{start:%Y-%m-%d}')",
+        f"day <= toDate('{end:%Y-%m-%d}')",
+        f"ts >= toDateTime64('{start:%Y-%m-%d %H:%M:%S.%f}', 6, 'UTC')",
+        f"ts < toDateTime64('{end:%Y-%m-%d %H:%M:%S.%f}', 6, 'UTC')",
+    ]
