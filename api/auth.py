@@ -66,11 +66,11 @@ async def find_reader(
     request: Request[Any, Any, Any], services: NamedDependency[Services]
 ) -> Caller:
     """Dependency `reader`: a secret key, hence an app."""
-    return require(await services.callers.find(key_in(request.headers.raw)), "read")
+    return require(await services.callers.find(key_in(request.scope["headers"])), "read")
 
 
 async def find_organisation(
     request: Request[Any, Any, Any], services: NamedDependency[Services]
 ) -> Caller:
     """Dependency `organisation`: an organisation's key."""
-    return require(await services.callers.find(key_in(request.headers.raw)), "apps")
+    return require(await services.callers.find(key_in(request.scope["headers"])), "apps")

@@ -3,6 +3,7 @@
 deploy/ has the same rule for a proxy in front of separate processes.
 """
 
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 _READ_PREFIXES = ("/v1/analytics/", "/schema", "/asyncapi.json")
@@ -19,7 +20,7 @@ def is_query(method: str, path: str) -> bool:
 
 def share_port(commands: ASGIApp, queries: ASGIApp) -> ASGIApp:
     async def choose(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and is_query(scope["method"], scope["path"]):
+        if scope["type"] == ScopeType.HTTP and is_query(scope["method"], scope["path"]):
             await queries(scope, receive, send)
         else:
             await commands(scope, receive, send)

@@ -1,18 +1,29 @@
 """The composition root: settings in, everything that a role needs out."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+from prometheus_client import Gauge
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.callers import Callers
 from infrastructure.database import open_engine
 from infrastructure.event_store.group_commit import GroupCommit
 from infrastructure.event_store.recorder import AggregateStreams
-from infrastructure.positions import Positions
+from infrastructure.positions import Positions, Standing
+from infrastructure.probes import Probe, analytics_probe, feed_probe, store_probe
 from infrastructure.settings import Settings
+
+_lag_positions = Gauge(
+    "appizer_projection_lag_positions", "Events on the log that a follower has not", ["projection"]
+)
+_lag_seconds = Gauge(
+    "appizer_projection_lag_seconds", "Age of the oldest event it has not", ["projection"]
+)
 
 
 class Services:
@@ -30,6 +41,24 @@ class Services:
             queue_events=settings.queue_events,
             commit_events=settings.commit_events,
         )
+        self.probes: dict[str, Probe] = {
+            "store": store_probe(self.engine),
+            "feed": feed_probe(settings.nats_url),
+            "analytics": analytics_probe(self.analytics),
+        }
+
+    async def standings(self) -> list[Standing]:
+        return await asyncio.to_thread(self.positions.all)
+
+    async def observe_lag(self) -> None:
+        """Brings the lag gauges up to date; leaves them when the database is away."""
+        try:
+            standings = await self.standings()
+        except SQLAlchemyError:
+            return
+        for standing in standings:
+            _lag_positions.labels(standing.name).set(standing.lag)
+            _lag_seconds.labels(standing.name).set(standing.lag_ms / 1000)
 
     @staticmethod
     def clock() -> datetime:

@@ -6,38 +6,37 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection, text
 
-_READ = text("SELECT version, position FROM projections.checkpoints WHERE name = :name")
+_COLUMNS = "name, version, position, recorded_at, filling, rules, updated_at"
+_READ = text(f"SELECT {_COLUMNS} FROM projections.checkpoints WHERE name = :name")
 _LOCK = text(
-    "SELECT name, version, position FROM projections.checkpoints"
-    " WHERE name = ANY(:names) ORDER BY name FOR UPDATE"
+    f"SELECT {_COLUMNS} FROM projections.checkpoints WHERE name = ANY(:names) ORDER BY name FOR UPDATE"
 )
 _WRITE = text(
-    "INSERT INTO projections.checkpoints (name, version, position, recorded_at)"
-    " VALUES (:name, :version, :position, :recorded_at)"
+    "INSERT INTO projections.checkpoints (name, version, position, recorded_at, filling, rules)"
+    " VALUES (:name, :version, :position, :recorded_at, :filling, :rules)"
     " ON CONFLICT (name) DO UPDATE SET version = excluded.version, position = excluded.position,"
-    " recorded_at = excluded.recorded_at, updated_at = clock_timestamp()"
+    " recorded_at = excluded.recorded_at, filling = excluded.filling, rules = excluded.rules,"
+    " updated_at = clock_timestamp()"
 )
-_ALL = text(
-    "SELECT name, version, position, recorded_at, updated_at FROM projections.checkpoints"
-    " ORDER BY name"
-)
+_ALL = text(f"SELECT {_COLUMNS} FROM projections.checkpoints ORDER BY name")
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """`recorded_at` is when the event at `position` was stored."""
+    """`recorded_at` is when the event at `position` was stored. `filling` names the tables, and
+    `rules` the enrichment that they were begun with, where a read model has these."""
 
     name: str
     version: int
     position: int
     recorded_at: datetime | None = None
+    filling: str = ""
+    rules: str = ""
     updated_at: datetime | None = None
 
 
 def read(connection: Connection, name: str) -> Checkpoint | None:
-    row = connection.execute(_READ, {"name": name}).one_or_none()
-    if row is None:
-        return None
-    return Checkpoint(name=name, version=row.version, position=row.position)
+    row = connection.execute(_READ, {"name": name}).mappings().one_or_none()
+    return None if row is None else Checkpoint(**row)
 
 
 def read_all(connection: Connection) -> list[Checkpoint]:
@@ -47,7 +46,7 @@ def read_all(connection: Connection) -> list[Checkpoint]:
 def lock(connection: Connection, names: Sequence[str]) -> dict[str, Checkpoint]:
     """Held to the end of the transaction: whoever holds it is the only one who applies."""
     rows = connection.execute(_LOCK, {"names": list(names)})
-    return {r.name: Checkpoint(name=r.name, version=r.version, position=r.position) for r in rows}
+    return {row["name"]: Checkpoint(**row) for row in rows.mappings()}
 
 
 def write(connection: Connection, checkpoint: Checkpoint) -> None:
@@ -58,6 +57,8 @@ def write(connection: Connection, checkpoint: Checkpoint) -> None:
             "version": checkpoint.version,
             "position": checkpoint.position,
             "recorded_at": checkpoint.recorded_at,
+            "filling": checkpoint.filling,
+            "rules": checkpoint.rules,
         },
     )
 

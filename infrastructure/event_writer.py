@@ -20,9 +20,8 @@ CHECKPOINTS = "event_checkpoints"
 _DRAIN_SECONDS = 60.0
 
 _CREATE_CHECKPOINTS = f"""
-CREATE TABLE IF NOT EXISTS {CHECKPOINTS} {{on_cluster}} (
-    generation String, log_id UUID, position UInt64
-) ENGINE = {{replacing}}(position) ORDER BY (generation, log_id)
+CREATE TABLE IF NOT EXISTS {CHECKPOINTS} (generation String, log_id UUID, position UInt64)
+ENGINE = ReplacingMergeTree(position) ORDER BY (generation, log_id)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"""
 _GENERATION = """
 SELECT comment FROM system.tables WHERE database = currentDatabase() AND name = {table:String}"""
@@ -72,9 +71,7 @@ class EventWriter:
         an empty table if this one was filled from another log.
         """
         self._log_id = log_id
-        self._engine.command(
-            _CREATE_CHECKPOINTS.format(on_cluster="", replacing="ReplacingMergeTree")
-        )
+        self._engine.command(_CREATE_CHECKPOINTS)
         self._engine.command(create_table(self._table, generation=_new_generation(log_id)))
         self._generation = self._read_generation()
         if _log_of(self._generation) != log_id:

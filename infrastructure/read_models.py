@@ -157,12 +157,18 @@ def apply_one_by_one(
 
 
 def park(connection: Connection, projection: Projection, recorded: Recorded, reason: str) -> None:
-    _parked.labels(projection.name).inc()
-    _log.warning("event parked", projection=projection.name, position=recorded.position)
-    row = {
-        "projection": projection.name,
-        "position": recorded.position,
-        "app_id": recorded.app_id,
-        "reason": reason,
-    }
-    connection.execute(_PARK, row)
+    park_all(connection, projection.name, [recorded], reason)
+
+
+def park_all(connection: Connection, name: str, events: Sequence[Recorded], reason: str) -> None:
+    """Keeps what `name` could not take, with the reason; the rest goes on."""
+    for recorded in events:
+        _parked.labels(name).inc()
+        _log.warning("event parked", projection=name, position=recorded.position)
+        row = {
+            "projection": name,
+            "position": recorded.position,
+            "app_id": recorded.app_id,
+            "reason": reason,
+        }
+        connection.execute(_PARK, row)

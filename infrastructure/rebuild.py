@@ -27,6 +27,16 @@ _REPARK = text("UPDATE projections.parked SET projection = :live WHERE projectio
 Progress = Callable[[int, int], None]  # done, of how many
 
 
+def forget_parked(connection: Connection, name: str) -> None:
+    connection.execute(_UNPARK, {"projection": name})
+
+
+def adopt_parked(connection: Connection, *, live: str, shadow: str) -> None:
+    """What the rebuild could not take replaces what the live one could not."""
+    forget_parked(connection, live)
+    connection.execute(_REPARK, {"live": live, "shadow": shadow})
+
+
 class Digest(msgspec.Struct, frozen=True, kw_only=True, order=True):
     """SHA-256 over the rows of a table in key order, as text; one per app where rows have one."""
 
@@ -146,13 +156,12 @@ class Rebuild:
         connection.execute(text(f'ALTER SCHEMA "{live}" RENAME TO "{live}_old"'))
         connection.execute(text(f'ALTER SCHEMA "{shadow}" RENAME TO "{live}"'))
         connection.execute(text(f'DROP SCHEMA "{live}_old" CASCADE'))
-        connection.execute(_UNPARK, {"projection": live})
-        connection.execute(_REPARK, {"live": live, "shadow": shadow})
+        adopt_parked(connection, live=live, shadow=shadow)
         checkpoints.remove(connection, shadow)
 
     def _drop(self, connection: Connection) -> None:
         connection.execute(text(f'DROP SCHEMA IF EXISTS "{self._shadow}" CASCADE'))
-        connection.execute(_UNPARK, {"projection": self._shadow})
+        forget_parked(connection, self._shadow)
         checkpoints.remove(connection, self._shadow)
 
     def _checkpoint(self, position: int) -> Checkpoint:

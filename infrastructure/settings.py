@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     heavy_queries: int = 2  # how many may run at once in the analytics engine
     query_seconds: float = 30.0  # the longest that one query may run
     query_memory_mib: int = 4096
+    metrics_port: int = 0  # Prometheus port of a role that has no HTTP port; 0: none
     shutdown_seconds: float = 10.0
 
 

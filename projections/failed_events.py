@@ -17,6 +17,7 @@ from sqlalchemy import (
     Uuid,
     func,
     select,
+    text,
 )
 from sqlalchemy.dialects.postgresql import insert
 
@@ -100,3 +101,19 @@ def count_refused(connection: Connection, app_number: int) -> int:
         refused.c.app_number == app_number, refused.c.replayed_as.is_(None)
     )
     return int(connection.execute(query).scalar_one())
+
+
+_STORED = text(
+    "SELECT topic, state FROM log.events WHERE originator_id = :failed_id"
+    " AND originator_version = 1 AND app_id = :app_id AND topic = :topic"
+)
+
+
+def stored_refusal(
+    connection: Connection, app_id: UUID | None, failed_id: UUID
+) -> tuple[str, bytes] | None:
+    """Topic and payload as they stand on the log, if they are this app's."""
+    row = connection.execute(
+        _STORED, {"failed_id": failed_id, "app_id": app_id, "topic": Refused.TOPIC}
+    ).one_or_none()
+    return None if row is None else (row.topic, bytes(row.state))

@@ -21,7 +21,9 @@ from infrastructure import codec
 from infrastructure.event_store import binary
 
 _APPEND = "SELECT head, known_ordinals, known_positions FROM log.append_events(%b, %b, %b, %b)"
-_STORED = "SELECT topic, state FROM log.events WHERE notification_id = %s"
+_STORED = (
+    "SELECT notification_id, topic, state FROM log.events WHERE notification_id = ANY(%s::bigint[])"
+)
 _RETRY_AFTER = 1
 _PAUSE_AFTER_FAILURE = 0.2
 
@@ -53,21 +55,19 @@ class GroupCommit:
         self._queued = 0
         self._arrived = asyncio.Event()
         self._connection: AsyncConnection[Any] | None = None
-        self._writer: asyncio.Task[None] | None = None
+        self.writer: asyncio.Task[None]  # ends only by a fault of ours
         self._failing = False
 
     def start(self) -> None:
-        self._writer = asyncio.create_task(self._write(), name="group commit")
+        self.writer = asyncio.create_task(self._write(), name="group commit")
 
     async def close(self) -> None:
         """Commits what was taken before, then closes."""
         while self._queue and not self._failing:
             await asyncio.sleep(0.01)
-        if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
-        if self._connection is not None:
-            await self._connection.close()
+        self.writer.cancel()
+        await asyncio.gather(self.writer, return_exceptions=True)
+        await self._disconnect()
 
     async def append(self, events: Sequence[NewEvent]) -> list[Receipt]:
         """Raises Overloaded when the queue is full or the store can't be reached; then the caller
@@ -138,15 +138,17 @@ class GroupCommit:
             return [Receipt(position) for position in range(head + 1, head + 1 + len(events))]
         _known.inc(len(ordinals))
         known = dict(zip(ordinals, positions, strict=True))
-        stored = {ordinal: await self._stored(position) for ordinal, position in known.items()}
-        return _numbered(len(events), head, known, stored)
+        stored = await self._stored(positions)
+        return _numbered(
+            len(events), head, known, {ordinal: stored[at] for ordinal, at in known.items()}
+        )
 
-    async def _stored(self, position: int) -> msgspec.Struct:
+    async def _stored(self, positions: list[int]) -> dict[int, msgspec.Struct]:
+        """One query for all: an import that is repeated has duplicates only."""
         connection = await self._connected()
-        row = await (await connection.execute(_STORED, (position,), binary=True)).fetchone()
-        assert row is not None
-        event: msgspec.Struct = codec.decode(*row)
-        return event
+        cursor = connection.cursor(binary=True)
+        await cursor.execute(_STORED, (positions,))
+        return {at: codec.decode(topic, state) async for at, topic, state in cursor}
 
     async def _connected(self) -> AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:
@@ -164,11 +166,14 @@ class GroupCommit:
             _settle(one.answer, error=refusal)
         self._queue.clear()
         self._queued = 0
+        await self._disconnect()
+        await asyncio.sleep(_PAUSE_AFTER_FAILURE)
+        await self._probe()
+
+    async def _disconnect(self) -> None:
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
-        await asyncio.sleep(_PAUSE_AFTER_FAILURE)
-        await self._probe()
 
     async def _probe(self) -> None:
         while self._failing:
@@ -176,7 +181,7 @@ class GroupCommit:
                 await (await self._connected()).execute("SELECT 1")
                 self._failing = False
             except (psycopg.Error, OSError):
-                self._connection = None
+                await self._disconnect()
                 await asyncio.sleep(_PAUSE_AFTER_FAILURE)
 
 

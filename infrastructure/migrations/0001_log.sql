@@ -87,6 +87,8 @@ CREATE TABLE projections.checkpoints (
     version int NOT NULL,
     position bigint NOT NULL,
     recorded_at timestamptz,           -- of the event at `position`
+    filling text NOT NULL DEFAULT '',  -- which tables these are; a swap changes it
+    rules text NOT NULL DEFAULT '',    -- enrichment rules in force when they were begun
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 

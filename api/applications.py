@@ -1,0 +1,70 @@
+"""The two applications: one takes writes, one answers queries."""
+
+from functools import cache
+from typing import Any
+
+from litestar import Litestar
+from litestar.config.app import AppConfig
+from litestar.di import Provide
+from litestar.openapi.config import OpenAPIConfig
+from litestar.types import ASGIApp
+
+from api import analytics, apps, events, failed_events, health, schema, sdk_documents, users
+from api.auth import find_organisation, find_reader
+from api.errors import HANDLERS
+from api.ingest import ingest_route
+from api.openapi import document
+from api.routing import share_port
+from domain.limits import MAX_REQUEST_BYTES
+from infrastructure.bootstrap import Services
+
+
+def commands_app(services: Services) -> Litestar:
+    return _application(
+        services,
+        ingest_route(services),
+        *apps.WRITES,
+        *failed_events.WRITES,
+        *sdk_documents.ROUTES,
+        *health.ROUTES,
+    )
+
+
+def queries_app(services: Services) -> Litestar:
+    """Also describes the whole interface, so it is given the other application's routes too."""
+    queries = _application(
+        services,
+        *users.ROUTES,
+        *events.ROUTES,
+        *analytics.ROUTES,
+        *apps.READS,
+        *failed_events.READS,
+        *schema.ROUTES,
+        *health.ROUTES,
+    )
+    queries.state.describe = cache(lambda: document(commands_app(services), queries))
+    return queries
+
+
+def shared_app(services: Services) -> ASGIApp:
+    return share_port(commands_app(services), queries_app(services))
+
+
+def _application(services: Services, *routes: Any) -> Litestar:
+    async def provide_services() -> Services:
+        return services
+
+    return Litestar.from_config(
+        AppConfig(
+            route_handlers=list(routes),
+            dependencies={
+                "services": Provide(provide_services),
+                "reader": Provide(find_reader),
+                "organisation": Provide(find_organisation),
+            },
+            exception_handlers=HANDLERS,
+            openapi_config=OpenAPIConfig(title="Appizer", version="1", path="/-"),
+            request_max_body_size=MAX_REQUEST_BYTES,
+            logging_config=None,
+        )
+    )

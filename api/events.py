@@ -1,0 +1,238 @@
+"""Events as they were sent, newest first, and the names that there are."""
+
+import asyncio
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
+
+from api import cursors
+from api.waiting import MinPosition, caught_up
+from domain import conditions
+from domain.conditions import Where
+from domain.errors import NotFound, Rejected
+from domain.limits import DEFAULT_PAGE, MAX_NAME_CHARS, MAX_PAGE
+from infrastructure.analytics_engine import LIGHT
+from infrastructure.bootstrap import Services
+from projections import event_queries, people
+from projections.apps import Caller
+from projections.event_queries import EventFilter
+
+READ_MODEL = "events"
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)]
+Cursor = Annotated[str | None, QueryParameter(description="`cursor` of the page before")]
+Name = Annotated[str | None, QueryParameter(max_length=MAX_NAME_CHARS)]
+From = Annotated[datetime | None, QueryParameter(query="from", description="ISO 8601, included")]
+To = Annotated[datetime | None, QueryParameter(description="ISO 8601, excluded")]
+WhereText = Annotated[
+    str | None,
+    QueryParameter(
+        description='JSON: [{"property": "plan", "operator": "equals", "value": "pro"}]'
+    ),
+]
+
+_decode_where = msgspec.json.Decoder(tuple[Where, ...]).decode
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class EventShown(msgspec.Struct, frozen=True, kw_only=True):
+    """`timestamp` is when it happened, by our clock; `country` and what follows was worked out
+    from address and user agent and is null where that is not known."""
+
+    event_id: str
+    event_name: str
+    kind: str
+    user_id: str | None
+    anonymous_id: str | None
+    distinct_id: str
+    message_id: str
+    timestamp: datetime
+    received_at: datetime
+    position: int
+    properties: dict[str, Any]
+    context: dict[str, Any]
+    source: str
+    country: str | None
+    browser: str | None
+    os: str | None
+    device: str | None
+
+
+class Events(msgspec.Struct, frozen=True, kw_only=True):
+    """`cursor` asks for the next page; null on the last."""
+
+    events: list[EventShown]
+    cursor: str | None
+    position: int
+    lag_ms: float
+    success: bool = True
+
+
+class EventName(msgspec.Struct, frozen=True, kw_only=True):
+    event_name: str
+    count: int
+    first_day: date
+    last_day: date
+
+
+class EventNames(msgspec.Struct, frozen=True, kw_only=True):
+    names: list[EventName]
+    position: int
+    lag_ms: float
+    success: bool = True
+
+
+@get("/v1/events")
+async def list_events(
+    services: NamedDependency[Services],
+    reader: NamedDependency[Caller],
+    event_name: Name = None,
+    user_id: str | None = None,
+    start: From = None,
+    to: To = None,
+    where: WhereText = None,
+    limit: Limit = DEFAULT_PAGE,
+    cursor: Cursor = None,
+    min_position: MinPosition = None,
+) -> Events:
+    wanted = EventFilter(
+        app_number=reader.app_number or 0,
+        event=event_name,
+        start=_utc(start),
+        end=_utc(to),
+        where=_where(where),
+        before=_before(cursor, reader),
+    )
+    standing = await caught_up(services, READ_MODEL, min_position)
+    found = await asyncio.to_thread(_page, services, wanted, user_id, limit)
+    return _answer(found, limit, reader, standing.position, standing.lag_ms)
+
+
+@get("/v1/users/{user_id:str}/events")
+async def list_events_of_user(
+    services: NamedDependency[Services],
+    reader: NamedDependency[Caller],
+    user_id: FromPath[str],
+    limit: Limit = DEFAULT_PAGE,
+    cursor: Cursor = None,
+    min_position: MinPosition = None,
+) -> Events:
+    wanted = EventFilter(app_number=reader.app_number or 0, before=_before(cursor, reader))
+    standing = await caught_up(services, READ_MODEL, min_position)
+    if await asyncio.to_thread(_number, services, wanted.app_number, user_id) is None:
+        raise NotFound("nobody with this id has sent an event")
+    found = await asyncio.to_thread(_page, services, wanted, user_id, limit)
+    return _answer(found, limit, reader, standing.position, standing.lag_ms)
+
+
+@get("/v1/events/names")
+async def list_event_names(
+    services: NamedDependency[Services],
+    reader: NamedDependency[Caller],
+    prefix: str = "",
+    limit: Limit = 100,
+    min_position: MinPosition = None,
+) -> EventNames:
+    standing = await caught_up(services, READ_MODEL, min_position)
+    query = event_queries.names(reader.app_number or 0, prefix=prefix, limit=limit)
+    answer = await asyncio.to_thread(services.analytics.query, query.sql, query.parameters, LIGHT)
+    names = [
+        EventName(event_name=name, count=count, first_day=first, last_day=last)
+        for name, count, first, last in answer.rows
+    ]
+    return EventNames(names=names, position=standing.position, lag_ms=standing.lag_ms)
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    if time is None:
+        return None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _where(text: str | None) -> tuple[Where, ...]:
+    if text is None:
+        return ()
+    try:
+        found = _decode_where(text)
+    except msgspec.MsgspecError as error:
+        raise Rejected("where", f"is not a JSON list of conditions: {error}") from None
+    conditions.check_all(found)
+    return found
+
+
+def _before(cursor: str | None, reader: Caller) -> tuple[int, int] | None:
+    found = cursors.decode(cursor, reader.app_number or 0)
+    return None if found is None else (found.time, found.position)
+
+
+def _number(services: Services, app_number: int, user_id: str) -> int | None:
+    key = (app_number, user_id)
+    with services.engine.connect() as connection:
+        return people.find_numbers(connection, [key]).get(key)
+
+
+def _page(
+    services: Services, wanted: EventFilter, user_id: str | None, limit: int
+) -> list[dict[str, Any]]:
+    if user_id is not None:
+        number = _number(services, wanted.app_number, user_id)
+        if number is None:
+            return []
+        wanted = msgspec.structs.replace(wanted, number=number)
+    since = _since(services, wanted, limit) if wanted.in_rollups else None
+    query = event_queries.newest(wanted, since=since, limit=limit)
+    answer = services.analytics.query(query.sql, query.parameters)
+    return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+
+
+def _since(services: Services, wanted: EventFilter, limit: int) -> date | None:
+    """The newest days hold enough; the first and last of a range may count only in part."""
+    query = event_queries.days(wanted)
+    certain = 0
+    for at, (day, count) in enumerate(
+        services.analytics.query(query.sql, query.parameters, LIGHT).rows
+    ):
+        certain += count if at else 0
+        if certain >= limit:
+            return date.fromisoformat(str(day))
+    return None
+
+
+def _answer(
+    rows: list[dict[str, Any]], limit: int, reader: Caller, position: int, lag_ms: float
+) -> Events:
+    cursor = None
+    if len(rows) == limit:
+        last = rows[-1]
+        micros = round((last["ts"].replace(tzinfo=UTC) - _EPOCH).total_seconds() * 1e6)
+        cursor = cursors.encode(cursors.Cursor(reader.app_number or 0, micros, last["position"]))
+    shown = [_shown(row) for row in rows]
+    return Events(events=shown, cursor=cursor, position=position, lag_ms=lag_ms)
+
+
+def _shown(row: dict[str, Any]) -> EventShown:
+    return EventShown(
+        event_id="evt_" + row["event_id"].hex,
+        event_name=row["event"],
+        kind=row["kind"],
+        user_id=row["user_id"] or None,
+        anonymous_id=row["anonymous_id"] or None,
+        distinct_id=row["distinct_id"],
+        message_id=row["message_id"],
+        timestamp=row["ts"],
+        received_at=row["received_at"],
+        position=row["position"],
+        properties=msgspec.json.decode(row["properties"]),
+        context=msgspec.json.decode(row["context"]),
+        source=row["source"],
+        country=row["country"] or None,
+        browser=row["browser"] or None,
+        os=row["os"] or None,
+        device=row["device"] or None,
+    )
+
+
+ROUTES = (list_events, list_events_of_user, list_event_names)

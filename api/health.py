@@ -1,0 +1,49 @@
+"""Alive, ready, and the figures."""
+
+from typing import Any
+
+import msgspec
+from litestar import MediaType, Response, get
+from litestar.di import NamedDependency
+
+from infrastructure.bootstrap import Services
+from infrastructure.positions import Standing
+from infrastructure.probes import Finding
+from infrastructure.telemetry import CONTENT_TYPE, metrics_text
+
+
+class Alive(msgspec.Struct, frozen=True, kw_only=True):
+    status: str = "alive"
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """`checks`: store (a durable write), feed (a stored publish), analytics (a query).
+    Projections do not make it unready: a stale answer says its position."""
+
+    ready: bool
+    checks: dict[str, Finding]
+    projections: list[Standing] = []
+
+
+@get("/healthz", sync_to_thread=False, security=[])
+def alive() -> Alive:
+    return Alive()
+
+
+@get("/readyz", security=[], raises=[])
+async def ready(services: NamedDependency[Services]) -> Response[Ready]:
+    checks = {name: await probe.finding() for name, probe in services.probes.items()}
+    good = all(finding.ok for finding in checks.values())
+    standings = await services.standings() if checks.get("store", _UNKNOWN).ok else []
+    body = Ready(ready=good, checks=checks, projections=standings)
+    return Response(body, status_code=200 if good else 503)
+
+
+@get("/metrics", media_type=MediaType.TEXT, security=[])
+async def metrics(services: NamedDependency[Services]) -> Response[bytes]:
+    await services.observe_lag()
+    return Response(metrics_text(), headers={"content-type": CONTENT_TYPE})
+
+
+_UNKNOWN: Any = Finding(ok=True, ms=0.0)
+ROUTES = (alive, ready, metrics)

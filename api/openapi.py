@@ -1,0 +1,100 @@
+"""One OpenAPI document of both applications, and of the write routes that the framework can't see."""
+
+from typing import Any
+
+import msgspec
+from litestar import Litestar
+
+from api.dialects import native, segment
+from api.dialects.calls import CALLS
+from api.errors import Problem
+from commands.ingest import Outcome
+from domain.limits import MAX_EVENT_BYTES, MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS
+
+Document = dict[str, Any]
+
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "any key"},
+    "basic": {"type": "http", "scheme": "basic", "description": "the key as user name"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+_ABOUT = f"""Events in, answers out.
+
+Write keys (`ak_…`) send events, secret keys (`as_…`) also read, organisation keys (`apps_…`)
+manage apps. Every key goes into `Authorization: Bearer`, `X-API-Key`, or Basic as user name.
+An event may have {MAX_EVENT_BYTES} bytes, a request {MAX_REQUEST_EVENTS} events and
+{MAX_REQUEST_BYTES} bytes after decompression (gzip is found out by itself)."""
+_REFUSALS = {
+    "400": "the request as a whole can't be read; `details` names field and issue",
+    "401": "no key, or not one of ours",
+    "403": "the key may not do this",
+    "413": "too large, or too many events",
+    "503": "try again after `Retry-After` seconds; nothing is known about the events, sending them"
+    " again is safe",
+}
+
+
+def document(*applications: Litestar) -> Document:
+    merged: Document = {
+        "openapi": "3.1.0",
+        "info": {"title": "Appizer", "version": "1", "description": _ABOUT},
+        "paths": dict(_ingest_paths()),
+        "components": {"schemas": _ingest_schemas(), "securitySchemes": _SECURITY},
+        "security": [{"bearer": []}, {"basic": []}, {"header": []}],
+    }
+    for application in applications:
+        part = application.openapi_schema.to_schema()
+        for path, operations in part.get("paths", {}).items():
+            merged["paths"].setdefault(path, {}).update(operations)
+        merged["components"]["schemas"].update(part.get("components", {}).get("schemas", {}))
+    return merged
+
+
+_TYPES = (native.EventBody, native.EventsBody, segment.CallBody, segment.CallsBody)
+_ANSWERS = (native.Taken, native.BatchTaken, segment.SegmentTaken, Problem, Outcome)
+
+
+def _ingest_schemas() -> Document:
+    _, components = msgspec.json.schema_components(
+        (*_TYPES, *_ANSWERS), ref_template="#/components/schemas/{name}"
+    )
+    return components
+
+
+def _ref(kind: type) -> Document:
+    return {"$ref": f"#/components/schemas/{kind.__name__}"}
+
+
+def _ingest_paths() -> Document:
+    return {path: {"post": _operation(path)} for path in CALLS}
+
+
+def _operation(path: str) -> Document:
+    is_native = CALLS[path].dialect == native.NAME
+    batch = path.endswith(("/batch", "/import", "/b"))
+    if is_native:
+        body = native.EventsBody if batch else native.EventBody
+        answer, status = (native.BatchTaken if batch else native.Taken), "202"
+    else:
+        body = segment.CallsBody if batch else segment.CallBody
+        answer, status = segment.SegmentTaken, "200"
+    return {
+        "operationId": "Post" + path.title().replace("/", ""),
+        "summary": f"{'Native' if is_native else 'Segment dialect'}: {path.rpartition('/')[2]}",
+        "tags": ["ingest" if is_native else "ingest (Segment, RudderStack)"],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(body)}}},
+        "responses": {
+            status: _json("stored, or refused one by one", answer),
+            **{code: _json(text, Problem) for code, text in _refusals(path).items()},
+        },
+    }
+
+
+def _refusals(path: str) -> dict[str, str]:
+    if path in ("/v1/events", "/v1/events/track"):
+        return {**_REFUSALS, "409": "the message id belongs to another event"}
+    return _REFUSALS
+
+
+def _json(description: str, kind: type) -> Document:
+    return {"description": description, "content": {"application/json": {"schema": _ref(kind)}}}

@@ -1,0 +1,43 @@
+"""What the browser SDKs of Segment and RudderStack fetch before they send anything."""
+
+from typing import Any
+
+from litestar import Request, get
+from litestar.datastructures import ResponseHeader
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from api.auth import key_in, require
+from api.dialects.browser import rudderstack_source, segment_settings
+from domain.errors import MissingKey
+from infrastructure.bootstrap import Services
+
+_ANY_ORIGIN = [ResponseHeader(name="access-control-allow-origin", value="*")]
+
+
+@get("/v1/projects/{write_key:str}/settings", response_headers=_ANY_ORIGIN, security=[])
+async def show_segment_settings(
+    request: Request[Any, Any, Any],
+    services: NamedDependency[Services],
+    write_key: FromPath[str],
+) -> dict[str, Any]:
+    require(await services.callers.find(write_key), "ingest")
+    return segment_settings(_own_url(request, services), write_key)
+
+
+@get(["/sourceConfig", "/sourceConfig/"], response_headers=_ANY_ORIGIN, security=[])
+async def show_rudderstack_source(
+    request: Request[Any, Any, Any], services: NamedDependency[Services]
+) -> dict[str, Any]:
+    key = key_in(request.scope["headers"], request.scope["query_string"])
+    if key is None:
+        raise MissingKey("no key: it goes into the query as writeKey")
+    require(await services.callers.find(key), "ingest")
+    return rudderstack_source(_own_url(request, services), key)
+
+
+def _own_url(request: Request[Any, Any, Any], services: Services) -> str:
+    return services.settings.public_url or str(request.base_url).rstrip("/")
+
+
+ROUTES = (show_segment_settings, show_rudderstack_source)

@@ -1,0 +1,210 @@
+"""Keeps the ClickHouse read model of events: behind the Postgres ones, which give the numbers."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
+
+from domain.errors import AppizerError, Overloaded
+from domain.tracking import Tracked
+from infrastructure import checkpoints
+from infrastructure.analytics_engine import AnalyticsEngine
+from infrastructure.checkpoints import Checkpoint
+from infrastructure.database import open_log
+from infrastructure.enrichment import Enrichment
+from infrastructure.event_store.reader import read_log_id, read_page
+from infrastructure.event_writer import EventWriter
+from infrastructure.numbers import Numbers
+from infrastructure.read_models import decode, park_all
+from infrastructure.settings import Settings
+from projections import people
+from projections.events import Block, Seen, rows
+from projections.projection import Recorded
+
+NAME = "events"
+VERSION = 1
+BATCH = 10_000  # rows in one insert, at most
+PACE_SECONDS = 0.1  # between inserts: each makes a part, and parts cost merges
+_HELD = 60_000  # offered events that wait; beyond it the log is read instead
+_PAUSE_AFTER_FAILURE = 1.0
+
+_log = structlog.get_logger()
+_inserted = Counter("appizer_analytics_events", "Rows written to the events read model")
+_position = Gauge("appizer_analytics_position", "Last position in the events read model")
+_seconds = Histogram("appizer_analytics_insert_seconds", "One insert into the events read model")
+
+
+class Rows:
+    """Pages of the log to inserts. For one thread."""
+
+    def __init__(self, engine: Engine, enrichment: Enrichment) -> None:
+        self._engine = engine
+        self._enrichment = enrichment
+        self._numbers = Numbers(engine)
+
+    def of(self, page: Sequence[Recorded], *, parked_as: str = NAME) -> Block:
+        tracked = [r for r in page if isinstance(r.event, Tracked) and r.app_id is not None]
+        apps = self._numbers.of_apps({r.app_id for r in tracked if r.app_id})
+        keys = [(apps.get(r.app_id, 0), r.event.distinct_id) for r in tracked]  # type: ignore[arg-type, attr-defined]  # filtered above
+        ids = self._numbers.of_ids(keys)
+        known = [r for r, key in zip(tracked, keys, strict=True) if key in ids]
+        if len(known) < len(tracked):
+            self._park(
+                [r for r, key in zip(tracked, keys, strict=True) if key not in ids], parked_as
+            )
+        return rows(known, ids, apps, self._enriched)
+
+    def _enriched(self, event: Tracked) -> Seen:
+        found = self._enrichment.of(event.client)
+        return Seen(*(value or "" for value in found))
+
+    def _park(self, unknown: Sequence[Recorded], name: str) -> None:
+        """Without a number: the people's read model could not take it either."""
+        with self._engine.begin() as connection:
+            park_all(connection, name, unknown, "its distinct id has no number")
+
+
+class EventProjector:
+    """A thread. `failure` is what ended it, when it should not have ended."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        analytics: AnalyticsEngine,
+        enrichment: Enrichment,
+        settings: Settings,
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._rows = Rows(engine, enrichment)
+        self._writer = EventWriter(analytics, checkpoint_every=10)
+        self._checkpoint = Checkpoint(name=NAME, version=VERSION, position=0)
+        self._rules = enrichment.fingerprint
+        self._offered: deque[list[Recorded]] = deque()
+        self._held = 0
+        self._wake = threading.Condition()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stopping.set()
+        with self._wake:
+            self._wake.notify()
+        self._thread.join(self._settings.shutdown_seconds)
+
+    def offer(self, page: list[Recorded]) -> None:
+        """A page that the Postgres read models have taken. It may be forgotten: the log has it."""
+        with self._wake:
+            if self._held > _HELD:
+                self._offered.clear()
+                self._held = 0
+            self._offered.append(page)
+            self._held += len(page)
+            self._wake.notify()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self._follow()
+                except (AppizerError, OperationalError, OSError) as error:
+                    _log.warning("events not written, will try again", error=type(error).__name__)
+                    self._stopping.wait(_PAUSE_AFTER_FAILURE)
+        except BaseException as error:  # noqa: BLE001  the main thread ends the process with it
+            self.failure = error
+
+    def _follow(self) -> None:
+        with open_log(self._settings.database_url) as log:
+            position = self._recover(read_log_id(log))
+            while not self._stopping.is_set():
+                page = self._offered_after(position) or self._logged_after(log, position)
+                if not page:
+                    self._wait()
+                    continue
+                started = time.monotonic()
+                self._write(page, position)
+                position = page[-1].position
+                self._stopping.wait(max(0.0, started + PACE_SECONDS - time.monotonic()))
+
+    def _offered_after(self, position: int) -> list[Recorded]:
+        """Everything that waits and follows `position` without a gap, up to a batch."""
+        found: list[Recorded] = []
+        with self._wake:
+            while self._offered and len(found) < BATCH:
+                page = self._offered[0]
+                if page[-1].position > position:
+                    if page[0].position != position + 1:
+                        return found
+                    found.extend(page)
+                    position = page[-1].position
+                self._offered.popleft()
+                self._held -= len(page)
+        return found
+
+    def _logged_after(self, log: Any, position: int) -> list[Recorded]:
+        with self._engine.connect() as connection:
+            numbered = checkpoints.read(connection, people.name)
+        upto = numbered.position if numbered else 0
+        if position >= upto:
+            return []
+        entries = read_page(log, position, min(BATCH, upto - position))
+        return [decode(entry) for entry in entries]
+
+    def _recover(self, log_id: UUID) -> int:
+        """Where the table itself says that it stands; nobody else writes meanwhile."""
+        with self._engine.begin() as connection:
+            before = self._hold(connection)
+            position = self._writer.recover(log_id)
+            rules = before.rules if before and before.rules and position else self._rules
+            if rules != self._rules:
+                _log.warning("older events were enriched by other rules: rebuild to restate them")
+            self._checkpoint = Checkpoint(
+                name=NAME,
+                version=VERSION,
+                position=position,
+                filling=self._writer.generation,
+                rules=rules,
+            )
+            checkpoints.write(connection, self._checkpoint)
+        _position.set(position)
+        return position
+
+    def _write(self, page: list[Recorded], after: int) -> None:
+        """The lock on the checkpoint's row is the fence: whoever has moved the read model
+        meanwhile (another projector, a rebuild) is noticed before anything is written."""
+        last = page[-1]
+        with self._engine.begin() as connection:
+            connection.execute(text("SET LOCAL synchronous_commit = off"))
+            held = self._hold(connection)
+            if held is None or (held.position, held.filling) != (after, self._checkpoint.filling):
+                raise Overloaded("somebody else has moved the events read model")
+            present = self._writer.present(after, last.position)
+            block = self._rows.of([r for r in page if r.position not in present])
+            with _seconds.time():
+                self._writer.insert(block.data, last.position)
+            self._checkpoint = msgspec.structs.replace(
+                self._checkpoint, position=last.position, recorded_at=last.recorded_at
+            )
+            checkpoints.write(connection, self._checkpoint)
+        _inserted.inc(block.rows)
+        _position.set(last.position)
+
+    def _hold(self, connection: Connection) -> Checkpoint | None:
+        return checkpoints.lock(connection, [NAME]).get(NAME)
+
+    def _wait(self) -> None:
+        with self._wake:
+            if not self._offered and not self._stopping.is_set():
+                self._wake.wait(1.0)

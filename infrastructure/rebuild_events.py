@@ -1,0 +1,108 @@
+"""Rebuilding the ClickHouse read model of events, with the same interface as rebuild.Rebuild.
+
+The shadow table has checkpoints of its own, so a rebuild that was killed goes on where it was.
+"""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import psycopg
+from sqlalchemy import Connection, Engine
+
+from infrastructure import checkpoints
+from infrastructure.analytics_engine import AnalyticsEngine
+from infrastructure.checkpoints import Checkpoint
+from infrastructure.enrichment import Enrichment
+from infrastructure.event_projector import NAME, VERSION, Rows
+from infrastructure.event_store.reader import read_log_id, read_page
+from infrastructure.event_writer import EventWriter, digest, drop_table, exchange
+from infrastructure.read_models import decode
+from infrastructure.rebuild import Progress, Rebuilt, adopt_parked, forget_parked
+from projections.events import SHADOW, TABLE
+
+_PAGE = 20_000
+_CLOSE = 20_000  # this far behind, the rest is written with the live one held
+
+
+class RebuildEvents:
+    def __init__(
+        self,
+        engine: Engine,
+        log: psycopg.Connection[Any],
+        analytics: AnalyticsEngine,
+        enrichment: Enrichment,
+    ) -> None:
+        self._engine = engine
+        self._log = log
+        self._analytics = analytics
+        self._enrichment = enrichment
+        self._rows = Rows(engine, enrichment)
+        self._writer = EventWriter(analytics, SHADOW, checkpoint_every=10)
+        self._log_id: UUID = read_log_id(log)
+
+    def swap(self, progress: Progress) -> Rebuilt:
+        self._build(progress)
+        with self._engine.begin() as connection:
+            live = checkpoints.lock(connection, [NAME])[NAME]
+            self._fill(live.position)
+            self._writer.checkpoint()
+            exchange(self._analytics)
+            drop_table(self._analytics, SHADOW)
+            adopt_parked(connection, live=NAME, shadow=SHADOW)
+            self._announce(connection, live)
+        return Rebuilt(name=NAME, position=live.position)
+
+    def verify(self, progress: Progress) -> Rebuilt:
+        """Rows never change once written, so both tables are compared up to the live one's
+        position while it goes on."""
+        self._build(progress)
+        position = self._live_position()
+        self._fill(position)
+        live = digest(self._analytics, position)
+        built = digest(self._analytics, position, SHADOW)
+        differing = tuple(
+            f"{TABLE}, app {app}"
+            for app in sorted(live.keys() | built.keys())
+            if live.get(app) != built.get(app)
+        )
+        drop_table(self._analytics, SHADOW)
+        with self._engine.begin() as connection:
+            forget_parked(connection, SHADOW)
+        return Rebuilt(name=NAME, position=position, equal=not differing, differing=differing)
+
+    def _build(self, progress: Progress) -> None:
+        self._writer.recover(self._log_id)
+        while True:
+            target = self._live_position()
+            progress(self._writer.position, target)
+            if self._writer.position + _CLOSE >= target:
+                return
+            self._step(target)
+
+    def _fill(self, target: int) -> None:
+        while self._writer.position < target:
+            self._step(target)
+
+    def _step(self, target: int) -> None:
+        after = self._writer.position
+        entries = read_page(self._log, after, min(_PAGE, target - after))
+        present = self._writer.present(after, entries[-1].position)
+        page = [decode(entry) for entry in entries if entry.position not in present]
+        block = self._rows.of(page, parked_as=SHADOW)
+        self._writer.insert(block.data, entries[-1].position)
+
+    def _live_position(self) -> int:
+        with self._engine.connect() as connection:
+            live = checkpoints.read(connection, NAME)
+        return live.position if live else 0
+
+    def _announce(self, connection: Connection, live: Checkpoint) -> None:
+        """Another filling: the projector sees it before its next insert and starts from it."""
+        moved = msgspec.structs.replace(
+            live,
+            version=VERSION,
+            filling=self._writer.generation,
+            rules=self._enrichment.fingerprint,
+        )
+        checkpoints.write(connection, moved)

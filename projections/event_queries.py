@@ -1,0 +1,123 @@
+"""Questions to the events read model that are not about numbers: lists, and which names there are."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import NamedTuple
+
+import msgspec
+
+from domain.conditions import Where
+from projections.conditions import Parameters, all_of
+from projections.events import TABLE
+
+COLUMNS = (
+    "event_id",
+    "event",
+    "kind",
+    "user_id",
+    "anonymous_id",
+    "distinct_id",
+    "message_id",
+    "ts",
+    "received_at",
+    "position",
+    "properties",
+    "context",
+    "source",
+    "country",
+    "browser",
+    "os",
+    "device",
+)
+
+
+class Query(NamedTuple):
+    """ClickHouse SQL with {name:Type} parameters, and their values."""
+
+    sql: str
+    parameters: Mapping[str, object]
+
+
+class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is given must hold. `end` is excluded. `number` is that of a distinct id. `before`:
+    (microseconds since 1970, position) of the last row of the page before."""
+
+    app_number: int
+    event: str | None = None
+    number: int | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    where: tuple[Where, ...] = ()
+    before: tuple[int, int] | None = None
+
+    @property
+    def in_rollups(self) -> bool:
+        """Whether the rollups know all that is asked for."""
+        return self.number is None and not self.where
+
+
+def newest(wanted: EventFilter, *, since: date | None, limit: int) -> Query:
+    """Newest first by (ts, position). `since`: a day by which the caller knows the page is full."""
+    parameters = Parameters()
+    conditions = _conditions(wanted, parameters)
+    if since is not None:
+        conditions.append(f"day >= toDate('{since:%Y-%m-%d}')")
+    sql = (
+        f"SELECT {', '.join(COLUMNS)} FROM {TABLE} WHERE {' AND '.join(conditions)}"
+        f" ORDER BY ts DESC, position DESC LIMIT {limit:d}"
+    )
+    return Query(sql, dict(parameters))
+
+
+def days(wanted: EventFilter) -> Query:
+    """(day, count), newest first, from the rollup: where a page's worth of events lies."""
+    parameters = Parameters()
+    conditions = [f"app_number = {wanted.app_number:d}"]
+    if wanted.event is not None:
+        conditions.append(f"event = {parameters.text(wanted.event)}")
+    if wanted.start is not None:
+        conditions.append(f"day >= toDate('{wanted.start:%Y-%m-%d}')")
+    if wanted.end is not None:
+        conditions.append(f"day <= toDate('{wanted.end:%Y-%m-%d}')")
+    if wanted.before is not None:
+        conditions.append(f"day <= toDate(fromUnixTimestamp64Micro({wanted.before[0]:d}, 'UTC'))")
+    sql = (
+        f"SELECT day, count() FROM {TABLE} WHERE {' AND '.join(conditions)}"
+        " GROUP BY day ORDER BY day DESC"
+    )
+    return Query(sql, dict(parameters))
+
+
+def names(app_number: int, *, prefix: str, limit: int) -> Query:
+    """(event, count, first day, last day), most frequent first, from the rollup."""
+    parameters = Parameters()
+    begins = f" WHERE startsWith(event, {parameters.text(prefix)})" if prefix else ""
+    sql = (
+        "SELECT event, sum(events) AS total, min(day), max(day) FROM ("
+        f"SELECT event, day, count() AS events FROM {TABLE}"
+        f" WHERE app_number = {app_number:d} GROUP BY event, day){begins}"
+        f" GROUP BY event ORDER BY total DESC, event LIMIT {limit:d}"
+    )
+    return Query(sql, dict(parameters))
+
+
+def _conditions(wanted: EventFilter, parameters: Parameters) -> list[str]:
+    conditions = [f"app_number = {wanted.app_number:d}"]
+    if wanted.event is not None:
+        conditions.append(f"event = {parameters.text(wanted.event)}")
+    if wanted.number is not None:
+        conditions.append(f"pid0 = {wanted.number:d}")
+    if wanted.start is not None:
+        conditions += [f"ts >= {_time(wanted.start)}", f"day >= toDate('{wanted.start:%Y-%m-%d}')"]
+    if wanted.end is not None:
+        conditions += [f"ts < {_time(wanted.end)}", f"day <= toDate('{wanted.end:%Y-%m-%d}')"]
+    if wanted.before is not None:
+        micros, position = wanted.before
+        at = f"fromUnixTimestamp64Micro({micros:d}, 'UTC')"
+        conditions.append(f"(ts < {at} OR (ts = {at} AND position < {position:d}))")
+        conditions.append(f"day <= toDate({at})")
+    return [*conditions, *all_of(wanted.where, parameters)]
+
+
+def _time(instant: datetime) -> str:
+    return f"toDateTime64('{instant:%Y-%m-%d %H:%M:%S.%f}', 6, 'UTC')"
