@@ -1,0 +1,273 @@
+"""Running an import: what it needs, what it shows meanwhile, and how it ends."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TextIO
+from uuid import UUID
+
+import click
+import msgspec
+
+from api.cli.apps import chosen_app
+from api.cli.exits import Exit
+from api.cli.import_screen import Screen, wait_for_read_models
+from api.cli.instance import settings_for
+from api.cli.output import escaped, print_json, say
+from api.dialects import native
+from commands.importing import (
+    SAMPLE_ROWS,
+    Drafting,
+    Import,
+    Plan,
+    Refusal,
+    Row,
+    Settled,
+    Wanted,
+    import_rows,
+    plan,
+)
+from domain.admission import arrived
+from domain.errors import Rejected
+from domain.tracking import Client
+from infrastructure.database import open_log
+from infrastructure.event_store.group_commit import GroupCommit
+from infrastructure.event_store.reader import read_log_id
+from infrastructure.import_files import Milestone, digest
+from infrastructure.settings import Settings
+
+_SHOWN_REFUSALS = 5
+_SHOWN_DRY = 5
+_MILESTONE_SECONDS = 1.0
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What all kinds of import understand. `wait`: seconds for the read models to catch up."""
+
+    data: str | None
+    app: str | None
+    as_json: bool
+    dry_run: bool
+    limit: int | None
+    batch: int
+    rejects: str | None
+    wait: float
+
+
+class Source(Protocol):
+    """How far it is read, in units of its own; `total` is None when nobody knows. `columns` are
+    those that its head names, if it has one.
+    """
+
+    total: int | None
+    columns: list[str]
+
+    @property
+    def done(self) -> int: ...
+
+
+class Origin(NamedTuple):
+    """`file`: a name under which the same rows are found again in the same order."""
+
+    source: Source
+    rows: Iterator[Row]
+    file: str | None = None
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """`conflicts`: rows whose message id belongs to another event, which stays as it is;
+    `skipped`: rows that an interrupted run is known to have done.
+    """
+
+    accepted: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    rejected: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    events_per_second: int = 0
+    position: int = 0
+    caught_up: bool | None = None
+
+    def add(self, settled: Settled) -> None:
+        counts = {"accepted": 0, "duplicate": 0, "conflict": 0, "rejected": 0}
+        for outcome in settled.outcomes:
+            counts[outcome.status] += 1
+            self.position = max(self.position, outcome.position or 0)
+        self.accepted += counts["accepted"]
+        self.duplicates += counts["duplicate"]
+        self.conflicts += counts["conflict"]
+        self.rejected += counts["rejected"]
+
+    @property
+    def rows(self) -> int:
+        return self.accepted + self.duplicates + self.conflicts + self.rejected
+
+
+def run(options: Options, origin: Origin, wanted: Wanted) -> int:
+    """The exit code: FAILED when a row was not taken."""
+    sample = list(islice(origin.rows, SAMPLE_ROWS))
+    names = origin.source.columns or list(dict.fromkeys(n for row in sample for n in row.cells))
+    if not sample:
+        return _finish(options, Summary())
+    try:
+        planned = plan(names, sample, wanted)
+    except Rejected as error:
+        raise click.UsageError(error.message) from None
+    if options.dry_run:
+        return _preview(planned, sample)
+    settings = settings_for(options.data)
+    rows = islice(chain(sample, origin.rows), options.limit)
+    summary = asyncio.run(_import(options, settings, origin._replace(rows=rows), planned))
+    if options.wait and summary.position:
+        summary.caught_up = wait_for_read_models(settings, summary.position, options.wait)
+    return _finish(options, summary)
+
+
+def _preview(planned: Plan, sample: Sequence[Row]) -> int:
+    columns = {f: c for f, c in planned.columns.items() if any(c in row.cells for row in sample)}
+    say("fields from columns: " + ", ".join(f"{f} = {escaped(c)}" for f, c in columns.items()))
+    drafting = Drafting(planned)
+    arrival = arrived(received_at=_now(), client=Client(), new_id=str)
+    for row in sample[:_SHOWN_DRY]:
+        try:
+            body = drafting.body(row)
+            native.admit(body, arrival)
+            print_json({"row": row.number, "event": msgspec.Raw(body)})
+        except Rejected as error:
+            print_json({"row": row.number, "field": error.field, "issue": error.issue})
+    return Exit.OK
+
+
+async def _import(options: Options, settings: Settings, origin: Origin, planned: Plan) -> Summary:
+    app_id = chosen_app(settings, options.app)
+    milestone = _milestone(settings, origin, app_id, planned)
+    log = GroupCommit(
+        settings.database_url,
+        queue_events=max(settings.queue_events, 4 * options.batch),
+        commit_events=settings.commit_events,
+    )
+    job = Import(
+        log=log,
+        clock=_now,
+        app_id=app_id,
+        admit=native.admit,
+        dialect=native.NAME,
+        batch=options.batch,
+    )
+    log.start()
+    try:
+        with ExitStack() as stack:
+            watcher = Watcher(stack, options, origin.source, milestone)
+            skip = milestone.read()
+            async for settled in import_rows(job, origin.rows, Drafting(planned), skip=skip):
+                watcher.see(settled)
+            milestone.clear()
+            return watcher.done(skip)
+    finally:
+        await log.close()
+
+
+def _milestone(settings: Settings, origin: Origin, app_id: UUID, planned: Plan) -> Milestone:
+    """Of this file, into this app, in this log, mapped this way."""
+    if origin.file is None or not settings.data:
+        return Milestone("", None)
+    with closing(open_log(settings.database_url)) as connection:
+        log_id = read_log_id(connection)
+    return Milestone(settings.data, digest(origin.file, [str(app_id), str(log_id), planned]))
+
+
+class Watcher:
+    """Counts, shows, writes rejects and remembers how far the file is done."""
+
+    def __init__(
+        self, stack: ExitStack, options: Options, source: Source, milestone: Milestone
+    ) -> None:
+        self._summary = Summary()
+        self._source = source
+        self._milestone = milestone
+        self._screen = stack.enter_context(Screen(source.total))
+        self._rejects: TextIO | None = None
+        if options.rejects:
+            file = Path(options.rejects)
+            self._rejects = stack.enter_context(file.open("w", encoding="utf-8"))
+        self._began = self._marked = time.monotonic()
+
+    def see(self, settled: Settled) -> None:
+        shown = self._summary.rejected
+        self._summary.add(settled)
+        for refusal in settled.refusals:
+            shown += 1
+            self._tell(refusal, shown)
+        summary = self._summary
+        self._screen.update(
+            self._source.done,
+            summary.rows,
+            f"{summary.accepted:,} accepted, {summary.duplicates:,} duplicates,"
+            f" {summary.rejected + summary.conflicts:,} rejected",
+        )
+        if time.monotonic() - self._marked > _MILESTONE_SECONDS:
+            self._milestone.write(settled.rows)
+            self._marked = time.monotonic()
+
+    def done(self, skipped: int) -> Summary:
+        summary = self._summary
+        summary.skipped = skipped
+        summary.seconds = round(time.monotonic() - self._began, 2)
+        summary.events_per_second = round(summary.rows / max(summary.seconds, 0.01))
+        return summary
+
+    def _tell(self, refusal: Refusal, number: int) -> None:
+        if number <= _SHOWN_REFUSALS:
+            say(f"row {refusal.row.number}: {escaped(refusal.field)} {escaped(refusal.issue)}")
+        if number == _SHOWN_REFUSALS + 1:
+            say("more rows were rejected; see: appizer failed list")
+        if self._rejects is not None:
+            self._rejects.write(_as_line(refusal))
+
+
+def _as_line(refusal: Refusal) -> str:
+    said: dict[str, Any] = {
+        "row": refusal.row.number,
+        "field": refusal.field,
+        "issue": refusal.issue,
+        "cells": refusal.row.cells,
+    }
+    try:
+        return msgspec.json.encode(said).decode() + "\n"
+    except UnicodeEncodeError:
+        said["cells"] = ascii(refusal.row.cells)
+        return msgspec.json.encode(said).decode() + "\n"
+
+
+def _finish(options: Options, summary: Summary) -> int:
+    if options.as_json:
+        print_json(summary)
+    else:
+        click.echo(_sentence(summary))
+    if summary.conflicts:
+        say(
+            f"{summary.conflicts:,} rows have the message id of another event, which stays as it"
+            " is. Was the same file imported before with another --map?"
+        )
+    if summary.rejected:
+        say("rejected rows are kept: appizer failed list, appizer failed replay")
+    return Exit.FAILED if summary.rejected or summary.conflicts else Exit.OK
+
+
+def _sentence(summary: Summary) -> str:
+    skipped = f"{summary.skipped:,} done before, " if summary.skipped else ""
+    conflicts = f"{summary.conflicts:,} in conflict, " if summary.conflicts else ""
+    return (
+        f"{summary.accepted:,} accepted, {summary.duplicates:,} duplicates, {skipped}{conflicts}"
+        f"{summary.rejected:,} rejected in {summary.seconds:,.1f} s"
+        f" ({summary.events_per_second:,} rows/s); last position {summary.position:,}"
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,189 @@
+"""`appizer import csv | jsonl | git`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import click
+
+from api.cli.import_run import Options, Origin, run
+from api.cli.instance import data_option
+from api.cli.output import json_option
+from commands.importing import Row, Wanted
+from infrastructure import git_history
+from infrastructure.git_history import GitRows, History
+from infrastructure.import_files import EventFile
+
+
+@click.group()
+def command() -> None:
+    """Import events from a file or a git repository, straight to the log.
+
+    The rules are those of the API. Importing the same again, or a longer version of it, adds only
+    what is new; after an interruption run the same command again.
+    """
+
+
+def _common(function: Any) -> Any:
+    for option in reversed(
+        (
+            data_option,
+            click.option("--app", metavar="APP_ID", help="[default: the instance's first app]"),
+            click.option("--dry-run", is_flag=True, help="Show the first events; import nothing."),
+            click.option("--limit", type=click.IntRange(1), help="Stop after that many rows."),
+            click.option(
+                "--batch", type=click.IntRange(1, 5000), default=1000, show_default=True,
+                help="Rows that are appended at once.",
+            ),
+            click.option(
+                "--rejects", metavar="FILE", type=click.Path(dir_okay=False, writable=True),
+                help="Write the rejected rows there, as JSON lines.",
+            ),
+            click.option(
+                "--wait", metavar="SECONDS", type=click.FloatRange(0), default=120,
+                show_default=True, help="How long to wait for the read models at the end.",
+            ),
+            click.option(
+                "--no-wait", "wait", flag_value=0, type=float, help="The same as --wait 0."
+            ),
+            json_option,
+        )
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _mapping(function: Any) -> Any:
+    for option in reversed(
+        (
+            click.argument("file", type=click.Path(dir_okay=False, exists=True, allow_dash=True)),
+            click.option(
+                "--map", "columns", metavar="FIELD=COLUMN", multiple=True,
+                help="Which column is event, user_id, anonymous_id, timestamp or message_id."
+                " Usual names are found without it.",
+            ),
+            click.option(
+                "--set", "constants", metavar="NAME=VALUE", multiple=True,
+                help="A field or a property that every row gets.",
+            ),
+            click.option(
+                "--timezone", default="UTC", show_default=True,
+                help="Of timestamps that name no offset.",
+            ),
+        )
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@command.command("csv")
+@_mapping
+@click.option(
+    "--types", type=click.Choice(["auto", "text"]), default="auto", show_default=True,
+    help="auto: a column whose first 1,000 values are all numbers, or all true and false, is read"
+    " as such. text: everything stays text.",
+)  # fmt: skip
+@click.option("--encoding", default="utf-8-sig", show_default=True, help="Such as latin-1.")
+@click.option("--delimiter", metavar="CHARACTER", help="[default: found in the first line]")
+@_common
+def import_csv(file: str, encoding: str, delimiter: str | None, **given: Any) -> int:
+    r"""Import a CSV file, plain or .gz; FILE may be - for standard input.
+
+    The first line names the columns. Columns that are no field become properties; empty cells
+    are left out.
+
+    \b
+    appizer import csv activity.csv.gz
+    appizer import csv visits.csv --map user_id=customer --map timestamp=at --set event=visit
+    """
+    return _from_file(
+        file, given, lambda f: f.csv_rows(encoding=_codec(encoding), delimiter=_one(delimiter))
+    )
+
+
+@command.command("jsonl")
+@_mapping
+@_common
+def import_jsonl(file: str, **given: Any) -> int:
+    r"""Import JSON lines, plain or .gz; FILE may be - for standard input.
+
+    Members that are no field become properties; those of a member `properties` too. --map finds
+    members of members by a path, such as user_id=user.id.
+
+    \b
+    appizer import jsonl events.jsonl.gz
+    zcat old.gz | appizer import jsonl - --map event=type --dry-run
+    """
+    return _from_file(file, given | {"types": "text"}, EventFile.json_rows)
+
+
+@command.command("git")
+@click.argument("path", type=click.Path(file_okay=False, exists=True), default=".")
+@click.option("--project", help="The property `project`. [default: the directory's name]")
+@click.option("--since", metavar="DATE", help="Only commits after it, as git understands dates.")
+@click.option("--lines/--no-lines", default=True, help="Count lines; without it is faster.")
+@click.option("--plain-emails", is_flag=True, help="user_id is the e-mail address, not its hash.")
+@_common
+def import_git(path: str, **given: Any) -> int:
+    r"""Import the history of the git repository at PATH (default: here).
+
+    Events are commit, merge, file_added, file_modified and file_deleted; --limit counts commits.
+    user_id is a hash of the author's e-mail address, so that no address is stored.
+
+    \b
+    appizer import git ~/src/linux --since 2020-01-01 --no-lines
+    """
+    history = History(
+        path=path,
+        project=given.pop("project") or git_history.top_level(path),
+        since=given.pop("since"),
+        limit=given["limit"],
+        lines=given.pop("lines"),
+        plain_emails=given.pop("plain_emails"),
+    )
+    source = GitRows(history)
+    options = Options(**given | {"limit": None})
+    return run(options, Origin(source, source.rows()), Wanted(typed=False))
+
+
+def _from_file(name: str, given: dict[str, Any], rows: Callable[[EventFile], Iterator[Row]]) -> int:
+    wanted = Wanted(
+        columns=_pairs(given.pop("columns"), "--map"),
+        constants=_pairs(given.pop("constants"), "--set"),
+        zone=_zone(given.pop("timezone")),
+        typed=given.pop("types") == "auto",
+    )
+    with closing(EventFile(name)) as file:
+        return run(Options(**given), Origin(file, rows(file), name), wanted)
+
+
+def _pairs(given: Sequence[str], option: str) -> dict[str, str]:
+    pairs = dict(pair.partition("=")[::2] for pair in given)
+    for name, value in pairs.items():
+        if not name or not value:
+            raise click.UsageError(f"{option} {name}: say NAME=VALUE")
+    return pairs
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise click.UsageError(f"--timezone {name}: not an IANA time zone") from None
+    return name
+
+
+def _codec(name: str) -> str:
+    try:
+        "".encode(name)
+    except LookupError:
+        raise click.UsageError(f"--encoding {name}: no such encoding") from None
+    return name
+
+
+def _one(delimiter: str | None) -> str | None:
+    delimiter = "\t" if delimiter == "\\t" else delimiter
+    if delimiter is not None and len(delimiter) != 1:
+        raise click.UsageError("--delimiter is one character; \\t for a tab")
+    return delimiter

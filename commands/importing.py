@@ -1,0 +1,346 @@
+"""Rows of a file become events on the log, under the rules that the API has.
+
+A row is named by a message id of its own column, or by its content and its place among equal
+rows. So a file that is imported again, or has grown, adds only what is new.
+"""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from hashlib import blake2b
+from itertools import islice
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from commands.ingest import Outcome, Submitted, Unjudged, refused, take
+from commands.ports import Clock, Log
+from domain.admission import Arrival, arrived
+from domain.errors import Overloaded, Rejected
+from domain.limits import MAX_EVENT_BYTES, MAX_NUMBER
+from domain.tracking import Client, Refused, Tracked
+
+SOURCE = "import"
+FIELDS = ("event", "user_id", "anonymous_id", "timestamp", "message_id")
+SAMPLE_ROWS = 1000  # what the kinds of columns are read from
+
+# Compared in lower case without punctuation: `User ID`, `user_id` and `userId` are one name.
+_USUAL_NAMES: dict[str, tuple[str, ...]] = {
+    "event": ("event", "eventname", "eventtype", "action"),
+    "user_id": ("userid", "user", "distinctid", "uid", "customerid", "memberid"),
+    "anonymous_id": ("anonymousid", "anonid", "visitorid", "deviceid"),
+    "timestamp": (
+        "timestamp", "time", "datetime", "eventtime", "occurredat", "createdat", "ts", "date",
+    ),
+    "message_id": ("messageid", "insertid"),
+}  # fmt: skip
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
+_DAY = re.compile(r"(19|20)[0-9]{6}")  # as a number it would be a day in 1970
+_BOOLEANS = {"true": True, "false": False}
+_IN_FLIGHT = 3  # batches: one is committed, one waits, one is being made
+_TRIES = 30
+
+Kind = Literal["number", "boolean"]
+
+
+class Row(NamedTuple):
+    """`cells`: what the row says, without what is empty. `problem`: why it can't be read whole."""
+
+    number: int
+    cells: dict[str, Any]
+    problem: str | None = None
+
+
+# --- which column is what ------------------------------------------------------------------
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user said. `columns`: field -> column. `constants`: field or property -> value.
+    `zone` holds for timestamps without an offset."""
+
+    columns: dict[str, str] = {}
+    constants: dict[str, str] = {}
+    zone: str = "UTC"
+    typed: bool = True
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """`columns`: field -> column; `kinds`: column -> what its text is read as."""
+
+    columns: dict[str, str]
+    constants: dict[str, Any]
+    kinds: dict[str, Kind]
+    zone: str
+
+
+def plan(names: Sequence[str], sample: Sequence[Row], wanted: Wanted) -> Plan:
+    """Raises Rejected, which names the option that mends it."""
+    columns = {field: _named(names, field, column) for field, column in wanted.columns.items()}
+    for field in FIELDS:
+        found = _usual(names, field)
+        if found and field not in wanted.constants and found not in columns.values():
+            columns.setdefault(field, found)
+    _check_complete(columns, names, wanted)
+    for field in FIELDS:  # may come further down
+        if field not in wanted.constants:
+            columns.setdefault(field, field)
+    return Plan(
+        columns=columns,
+        constants={name: parsed(value) for name, value in wanted.constants.items()},
+        kinds=_kinds(names, sample) if wanted.typed else {},
+        zone=wanted.zone,
+    )
+
+
+def _named(names: Sequence[str], field: str, column: str) -> str:
+    if field not in FIELDS:
+        raise Rejected(f"--map {field}", f"is not a field; fields are {', '.join(FIELDS)}")
+    if column not in names and column.partition(".")[0] not in names:
+        raise Rejected(f"--map {field}", f"no column {column}; there are {', '.join(names)}")
+    return column
+
+
+def _usual(names: Sequence[str], field: str) -> str | None:
+    by_plain_name = {re.sub("[^a-z]", "", name.lower()): name for name in reversed(names)}
+    return next((by_plain_name[n] for n in _USUAL_NAMES[field] if n in by_plain_name), None)
+
+
+def _check_complete(columns: Mapping[str, str], names: Sequence[str], wanted: Wanted) -> None:
+    known = columns.keys() | wanted.constants.keys()
+    for alternatives in (("event",), ("user_id", "anonymous_id"), ("timestamp",)):
+        if known.isdisjoint(alternatives):
+            option = alternatives[0]
+            mend = f"say --map {option}=COLUMN or --set {option}=VALUE"
+            issue = f"no column looks like it; {mend}; there are {', '.join(names)}"
+            raise Rejected(" or ".join(alternatives), issue)
+
+
+def _kinds(names: Sequence[str], sample: Sequence[Row]) -> dict[str, Kind]:
+    """A column is of a kind when every value in the sample is; a value that is not, further
+    down, stays text. Numbers that would not come out as written (007, 1e5) are text."""
+    kinds: dict[str, Kind] = {}
+    for name in names:
+        values = [row.cells[name] for row in sample if name in row.cells]
+        if not values or not all(isinstance(value, str) for value in values):
+            continue
+        if all(_number(value) is not None for value in values):
+            kinds[name] = "number"
+        elif all(value.lower() in _BOOLEANS for value in values):
+            kinds[name] = "boolean"
+    return kinds
+
+
+def _number(text: str) -> float | None:
+    if not _NUMBER.fullmatch(text):
+        return None
+    value = float(text) if "." in text else int(text)
+    return value if -MAX_NUMBER <= value <= MAX_NUMBER else None
+
+
+def parsed(text: str) -> Any:
+    number = _number(text)
+    return _BOOLEANS.get(text.lower(), text) if number is None else number
+
+
+# --- a row becomes a message ---------------------------------------------------------------
+
+
+class Drafting:
+    """Rows to bodies in the native dialect. Remembers a hash (some 100 bytes) of each different
+    row that has no message id of its own."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._zone = ZoneInfo(plan.zone)
+        self._named = plan.columns.items()
+        self._own = frozenset(plan.columns.values())
+        self._seen: dict[bytes, int] = {}
+        constants = plan.constants.items()
+        self._fields = {name: value for name, value in constants if name in FIELDS}
+        self._properties = {name: value for name, value in constants if name not in FIELDS}
+        self._salt = _encode(plan.constants) if plan.constants else b""
+
+    def body(self, row: Row) -> bytes:
+        """Raises Rejected for a row that can't be read whole. Call it for every row in turn, or
+        `message_id` for those that are skipped."""
+        message_id = self.message_id(row)
+        if row.problem is not None:
+            raise Rejected("row", row.problem)
+        message = self._fields | {"message_id": message_id}
+        for field, column in self._named:
+            value = row.cells.get(column)
+            if value is None and "." in column:
+                value = _inside(row.cells, column)
+            if value is not None and field != "message_id":
+                message[field] = value
+        for field in ("event", "user_id", "anonymous_id"):
+            if message.get(field).__class__ is int:
+                message[field] = str(message[field])
+        message["event_name"] = message.pop("event", None)
+        message["timestamp"] = read_time(message.get("timestamp"), self._zone)
+        if isinstance(row.cells.get("context"), dict):
+            message["context"] = row.cells["context"]
+        message["properties"] = self._other(row.cells)
+        return _encoded(message)
+
+    def message_id(self, row: Row) -> str:
+        column = self._plan.columns.get("message_id")
+        if column is not None and row.cells.get(column):
+            return str(row.cells[column])
+        content = blake2b(_content(row.cells) + self._salt, digest_size=16).digest()
+        before = self._seen.get(content, 0)
+        self._seen[content] = before + 1
+        name = f"import-{content.hex()}"
+        return f"{name}-{before + 1}" if before else name
+
+    def _other(self, cells: dict[str, Any]) -> dict[str, Any]:
+        properties: dict[str, Any] = dict(self._properties)
+        given = cells.get("properties")
+        if isinstance(given, dict):
+            properties |= given
+        kinds = self._plan.kinds
+        for column, value in cells.items():
+            if column in self._own or (column in _OBJECTS and isinstance(value, dict)):
+                continue
+            properties[column] = parsed(value) if column in kinds else value
+        return properties
+
+
+_OBJECTS = {"properties", "context"}  # of the API's own shape; a text column may have the name
+_encode = msgspec.json.Encoder(order="sorted").encode
+_encode_as_given = msgspec.json.Encoder().encode
+
+
+def _encoded(message: dict[str, Any]) -> bytes:
+    try:
+        return _encode_as_given(message)
+    except UnicodeEncodeError:
+        issue = "is not UTF-8; say which encoding it is in, such as --encoding latin-1"
+        raise Rejected("row", issue) from None
+
+
+def _content(cells: dict[str, Any]) -> bytes:
+    try:
+        return _encode(cells)
+    except UnicodeEncodeError:
+        return repr(sorted(cells.items())).encode(errors="surrogateescape")
+
+
+def _inside(cells: dict[str, Any], path: str) -> Any:
+    """`user.id` of nested JSON objects."""
+    value: Any = cells
+    for name in path.split("."):
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
+    return value
+
+
+def read_time(value: Any, zone: ZoneInfo) -> Any:
+    """A datetime with an offset, or an epoch number; anything else as it is, to be refused."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if _NUMBER.fullmatch(text) and not _DAY.fullmatch(text):
+        return float(text) if "." in text else int(text)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return value
+    return found.replace(tzinfo=zone) if found.tzinfo is None else found
+
+
+# --- taking them ---------------------------------------------------------------------------
+
+
+class Refusal(NamedTuple):
+    row: Row
+    field: str
+    issue: str
+
+
+class Settled(NamedTuple):
+    """What became of the rows up to `rows`: `outcomes` of those since the last one."""
+
+    rows: int
+    outcomes: Sequence[Outcome]
+    refusals: Sequence[Refusal]
+
+
+class Import(msgspec.Struct, frozen=True, kw_only=True):
+    """`admit` judges a body by the rules of the native dialect, whose name is `dialect`."""
+
+    log: Log
+    clock: Clock
+    app_id: UUID
+    admit: Callable[[bytes, Arrival], Tracked]
+    dialect: str
+    batch: int = 1000
+
+
+class _Batch(NamedTuple):
+    last_row: int
+    submitted: list[Submitted]
+    refusals: list[Refusal]
+
+
+async def import_rows(
+    job: Import, rows: Iterator[Row], drafting: Drafting, *, skip: int = 0
+) -> AsyncIterator[Settled]:
+    """In the order of the rows, each after its commit. The first `skip` rows are known to be on
+    the log. Raises Overloaded when the store stays away."""
+    for row in islice(rows, skip):
+        drafting.message_id(row)
+    waiting: deque[tuple[_Batch, asyncio.Task[list[Outcome]]]] = deque()
+    while batch := _next_batch(job, rows, drafting):
+        waiting.append((batch, asyncio.create_task(_take(job, batch.submitted))))
+        await asyncio.sleep(0)  # so that it is on its way before the next one is made
+        if len(waiting) >= _IN_FLIGHT:
+            yield await _settled(*waiting.popleft())
+    while waiting:
+        yield await _settled(*waiting.popleft())
+
+
+def _next_batch(job: Import, rows: Iterator[Row], drafting: Drafting) -> _Batch | None:
+    arrival = arrived(received_at=job.clock(), client=Client(), new_id=str)
+    submitted: list[Submitted] = []
+    refusals: list[Refusal] = []
+    for row in islice(rows, job.batch):
+        body = b""
+        try:
+            body = drafting.body(row)
+            message = job.admit(body, arrival)
+            submitted.append(msgspec.structs.replace(message, source=SOURCE))
+        except Rejected as error:
+            refusals.append(Refusal(row, error.field, error.issue))
+            submitted.append(_refused(job, arrival, error, body or _remains(row)))
+    return _Batch(row.number, submitted, refusals) if submitted else None
+
+
+def _refused(job: Import, arrival: Arrival, error: Rejected, body: bytes) -> Refused:
+    body = body[:MAX_EVENT_BYTES]  # of one that is too large the beginning is kept, as evidence
+    unjudged = Unjudged(body, job.dialect, None, arrival.received_at, None, arrival.client)
+    return refused(unjudged, error)
+
+
+def _remains(row: Row) -> bytes:
+    """What there is of a row that is no message."""
+    return repr(row.cells).encode(errors="backslashreplace")
+
+
+async def _settled(batch: _Batch, task: asyncio.Task[list[Outcome]]) -> Settled:
+    return Settled(batch.last_row, await task, batch.refusals)
+
+
+async def _take(job: Import, submitted: Sequence[Submitted]) -> list[Outcome]:
+    """Tries again while the store restarts."""
+    for _ in range(_TRIES - 1):
+        try:
+            return await take(job.log, job.app_id, submitted)
+        except Overloaded as error:
+            await asyncio.sleep(error.retry_after)
+    return await take(job.log, job.app_id, submitted)
