@@ -13,7 +13,7 @@ _NO_AGENT = Agent()
 
 
 class Enriched(NamedTuple):
-    """`country` is ISO 3166-1 alpha-2; the rest are the families of infrastructure/user_agents.py."""
+    """`country` is ISO 3166-1 alpha-2; the rest are the families of `read_agent`."""
 
     country: str | None
     browser: str | None

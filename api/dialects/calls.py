@@ -48,6 +48,7 @@ def admit(
         new_id=new_id,
         kind=parsed.kind,
         sent_at=parsed.sent_at,
+        suspect=parsed.suspect,
     )
     judge = _ADMIT[call.dialect]
     submitted: list[Submitted] = []

@@ -60,7 +60,7 @@ def read_context(raw: msgspec.Raw) -> Context:
 
 
 def _read(body: bytes) -> Context:
-    raw = checked_object(msgspec.Raw(body), "context")
+    raw = checked_object(msgspec.Raw(body), "context", suspect=True)
     said = _decode(raw)
     library = _member(said.library, "name")
     return Context(

@@ -7,6 +7,7 @@ import msgspec
 from api.dialects.context import client_of, read_context
 from domain.admission import Arrival, Clock, checked_id, happened_at, read_clock, sent
 from domain.errors import Rejected
+from domain.tracking import EMPTY, Message, Tracked
 
 
 class Said(Protocol):
@@ -21,16 +22,27 @@ class Said(Protocol):
 
 
 class Names(NamedTuple):
-    """What the sender calls them, for the refusals."""
+    """What the sender calls them, for the refusals; `source` is the dialect."""
 
+    source: str
     message_id: str
     user_id: str
     anonymous_id: str
     sent_at: str
 
 
-def common(said: Said, arrival: Arrival, names: Names) -> dict[str, Any]:
-    """The fields of domain.tracking.Message but `source`. Raises Rejected."""
+def tracked(
+    said: Said,
+    arrival: Arrival,
+    names: Names,
+    *,
+    event: str,
+    properties: msgspec.Raw,
+    kind: str = "track",
+) -> Tracked:
+    """`event` and `properties` were checked by the caller. Raises Rejected. Built in one call with
+    every field named: handing on a dict of them costs 2 µs an event (benchmarks/decode.py).
+    """
     user_id = said.user_id
     anonymous_id = said.anonymous_id
     if user_id is None and anonymous_id is None:
@@ -42,18 +54,26 @@ def common(said: Said, arrival: Arrival, names: Names) -> dict[str, Any]:
         original = read_clock(original, "timestamp")
     message_id = said.message_id
     context = read_context(said.context)
-    return {
-        "message_id": arrival.new_id()
+    return Tracked(
+        message_id=arrival.new_id()
         if message_id is None
         else checked_id(message_id, names.message_id),
-        "timestamp": happened_at(original, arrival),
-        "received_at": arrival.received_at,
-        "original_timestamp": original,
-        "sent_at": arrival.sent_at,
-        "user_id": None if user_id is None else checked_id(user_id, names.user_id),
-        "anonymous_id": None
-        if anonymous_id is None
-        else checked_id(anonymous_id, names.anonymous_id),
-        "context": context.raw,
-        "client": client_of(context, arrival),
-    }
+        timestamp=happened_at(original, arrival),
+        received_at=arrival.received_at,
+        original_timestamp=original,
+        sent_at=arrival.sent_at,
+        user_id=user_id and checked_id(user_id, names.user_id),
+        anonymous_id=anonymous_id and checked_id(anonymous_id, names.anonymous_id),
+        context=context.raw,
+        source=names.source,
+        client=client_of(context, arrival),
+        event=event,
+        kind=kind,
+        properties=properties,
+    )
+
+
+def common(said: Said, arrival: Arrival, names: Names) -> dict[str, Any]:
+    """The fields of domain.tracking.Message, for the calls that are no tracks. Raises Rejected."""
+    message = tracked(said, arrival, names, event="", properties=EMPTY)
+    return {name: getattr(message, name) for name in Message.__struct_fields__}

@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from api.dialects.context import known_address, replaced
-from api.dialects.message import Names, common
+from api.dialects.message import Names, tracked
 from api.dialects.request import (
     Answer,
     Item,
@@ -29,6 +29,7 @@ from domain.admission import (
     check_size,
     checked_name,
     checked_object,
+    may_hold_nul,
     read_clock,
 )
 from domain.errors import Conflict, Rejected
@@ -36,10 +37,10 @@ from domain.tracking import EMPTY, Client, Tracked
 
 NAME = "native"
 T = TypeVar("T")
-_NAMES = Names("message_id", "user_id", "anonymous_id", "sent_at")
+_NAMES = Names(NAME, "message_id", "user_id", "anonymous_id", "sent_at")
 
 
-class _Event(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class EventBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     event_name: str | None = None
     event: str | None = None
     user_id: str | None = None
@@ -57,18 +58,18 @@ class _Event(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     ua: str | None = None
 
 
-class _Batch(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class EventsBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     events: list[msgspec.Raw]
     sent_at: Clock = None
     sent_at_camel: Clock = msgspec.field(name="sentAt", default=None)
 
 
-_decode = msgspec.json.Decoder(_Event).decode
-_decode_batch = msgspec.json.Decoder(_Batch).decode
+_decode = msgspec.json.Decoder(EventBody).decode
+_decode_batch = msgspec.json.Decoder(EventsBody).decode
 
 
 def parse_one(body: bytes) -> Parsed:
-    return Parsed(items=[body])
+    return Parsed(items=[body], suspect=may_hold_nul(body))
 
 
 def parse_batch(body: bytes) -> Parsed:
@@ -84,11 +85,13 @@ def parse_batch(body: bytes) -> Parsed:
     if batch.sent_at_camel is not None:
         sent_at = _one(sent_at, batch.sent_at_camel, "sent_at")
     return Parsed(
-        items=batch.events, sent_at=None if sent_at is None else read_clock(sent_at, "sent_at")
+        items=batch.events,
+        sent_at=None if sent_at is None else read_clock(sent_at, "sent_at"),
+        suspect=may_hold_nul(body),
     )
 
 
-def _salvaged(body: bytes) -> _Batch:
+def _salvaged(body: bytes) -> EventsBody:
     items, rest = cut_out(body, "events")
     try:
         batch = _decode_batch(rest)
@@ -106,18 +109,19 @@ def admit(body: Item, arrival: Arrival) -> Tracked:
     except UNREADABLE as error:
         raise refusal(body, error) from None
     _unite_spellings(event)
-    fields = common(event, arrival, _NAMES)
-    if event.ip is not None or event.ua is not None:
-        fields["client"] = _overridden(event, fields["client"])
-    return Tracked(
-        source=NAME,
+    message = tracked(
+        event,
+        arrival,
+        _NAMES,
         event=checked_name(event.event_name, "event_name"),
-        properties=checked_object(event.properties, "properties"),
-        **fields,
+        properties=checked_object(event.properties, "properties", arrival.suspect),
     )
+    if event.ip is None and event.ua is None:
+        return message
+    return msgspec.structs.replace(message, client=_overridden(event, message.client))
 
 
-def _unite_spellings(event: _Event) -> None:
+def _unite_spellings(event: EventBody) -> None:
     if event.event is not None:
         event.event_name = _one(event.event_name, event.event, "event_name")
     if event.user_id_camel is not None:
@@ -136,7 +140,7 @@ def _one(snake: T | None, camel: T, field: str) -> T:
     return camel
 
 
-def _overridden(event: _Event, client: Client) -> Client:
+def _overridden(event: EventBody, client: Client) -> Client:
     ip = None if event.ip is None else known_address(event.ip)
     if event.ip is not None and ip is None:
         raise Rejected("ip", "is not an IP address")
@@ -148,7 +152,7 @@ def _overridden(event: _Event, client: Client) -> Client:
 # --- answers -------------------------------------------------------------------------------
 
 
-class _One(msgspec.Struct):
+class Taken(msgspec.Struct):
     event_id: str
     position: int
     duplicate: bool
@@ -156,7 +160,7 @@ class _One(msgspec.Struct):
     success: bool = True
 
 
-class _Many(msgspec.Struct):
+class BatchTaken(msgspec.Struct):
     processed_count: int
     rejected_count: int
     results: Sequence[Outcome]
@@ -178,7 +182,7 @@ def answer_one(outcomes: Sequence[Outcome]) -> Answer:
         )
     duplicate = outcome.status == "duplicate"
     said = "known already, nothing was written" if duplicate else "stored"
-    one = _One(outcome.event_id or "", outcome.position or 0, duplicate, said)
+    one = Taken(outcome.event_id or "", outcome.position or 0, duplicate, said)
     return Answer(HTTPStatus.ACCEPTED, _encode(one))
 
 
@@ -187,4 +191,4 @@ def answer_batch(outcomes: Sequence[Outcome]) -> Answer:
     refused = sum(outcome.status in ("rejected", "conflict") for outcome in outcomes)
     taken = len(outcomes) - refused
     said = f"{taken} of {len(outcomes)} events stored"
-    return Answer(HTTPStatus.ACCEPTED, _encode(_Many(taken, refused, outcomes, said)))
+    return Answer(HTTPStatus.ACCEPTED, _encode(BatchTaken(taken, refused, outcomes, said)))

@@ -21,13 +21,15 @@ Item = msgspec.Raw | bytes
 
 class Parsed(msgspec.Struct, frozen=True, kw_only=True):
     """A request taken apart, nothing judged yet. `kind` is the call that the path named, for the
-    dialects that have one path per call; `sent_at` that of the whole request.
+    dialects that have one path per call; `sent_at` that of the whole request; `suspect`: see
+    domain.admission.may_hold_nul.
     """
 
     items: Sequence[Item]
     kind: str | None = None
     write_key: str | None = None
     sent_at: datetime | None = None
+    suspect: bool = True
 
 
 class Answer(NamedTuple):

@@ -7,11 +7,10 @@ What is kept: the fields of Segment's spec below. `integrations`, `channel`, `wr
 
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Any
 
 import msgspec
 
-from api.dialects.message import Names, common
+from api.dialects.message import Names, common, tracked
 from api.dialects.request import Answer, Item, Parsed, check_count, cut_out, explained, refusal
 from commands.ingest import Message, Outcome
 from domain.admission import (
@@ -22,16 +21,17 @@ from domain.admission import (
     checked_id,
     checked_name,
     checked_object,
+    may_hold_nul,
     read_clock,
 )
 from domain.errors import Rejected
 from domain.tracking import EMPTY, Aliased, Grouped, Identified, Tracked
 
 NAME = "segment"
-_NAMES = Names("messageId", "userId", "anonymousId", "sentAt")
+_NAMES = Names(NAME, "messageId", "userId", "anonymousId", "sentAt")
 
 
-class _Call(msgspec.Struct, gc=False, rename="camel"):
+class CallBody(msgspec.Struct, gc=False, rename="camel"):
     type: str | None = None
     message_id: str | None = None
     user_id: str | None = None
@@ -49,7 +49,7 @@ class _Call(msgspec.Struct, gc=False, rename="camel"):
     context: msgspec.Raw = EMPTY
 
 
-class _Batch(msgspec.Struct, gc=False, rename="camel"):
+class CallsBody(msgspec.Struct, gc=False, rename="camel"):
     batch: list[msgspec.Raw]
     sent_at: Clock = None
     write_key: str | None = None
@@ -60,8 +60,8 @@ class _Key(msgspec.Struct, gc=False, rename="camel"):
     write_key: msgspec.Raw = EMPTY
 
 
-_decode = msgspec.json.Decoder(_Call).decode
-_decode_batch = msgspec.json.Decoder(_Batch).decode
+_decode = msgspec.json.Decoder(CallBody).decode
+_decode_batch = msgspec.json.Decoder(CallsBody).decode
 _decode_key = msgspec.json.Decoder(_Key).decode
 
 
@@ -70,7 +70,7 @@ _decode_key = msgspec.json.Decoder(_Key).decode
 
 def parse_call(body: bytes, kind: str) -> Parsed:
     """One message; `kind` is the call that the path named and wins over the body's `type`."""
-    return Parsed(items=[body], kind=kind, write_key=_key_in(body))
+    return Parsed(items=[body], kind=kind, write_key=_key_in(body), suspect=may_hold_nul(body))
 
 
 def _key_in(body: bytes) -> str | None:
@@ -94,10 +94,12 @@ def parse_batch(body: bytes) -> Parsed:
     items: Sequence[Item] = batch.batch
     if batch.context is not EMPTY:
         items = [_with_context(item, batch.context) for item in items]
-    return Parsed(items=items, write_key=batch.write_key, sent_at=sent_at)
+    return Parsed(
+        items=items, write_key=batch.write_key, sent_at=sent_at, suspect=may_hold_nul(body)
+    )
 
 
-def _salvaged(body: bytes) -> _Batch:
+def _salvaged(body: bytes) -> CallsBody:
     items, rest = cut_out(body, "batch")
     try:
         batch = _decode_batch(rest)
@@ -134,51 +136,56 @@ def admit(body: Item, arrival: Arrival) -> Message:
     if translate is None:
         raise Rejected("type", f"must be one of {', '.join(_CALLS)}")
     _drop_empty(call)
-    return translate(call, common(call, arrival, _NAMES))
+    return translate(call, arrival)
 
 
-def _drop_empty(call: _Call) -> None:
+def _drop_empty(call: CallBody) -> None:
     """SDKs send "" for an id that they do not have."""
-    call.user_id = call.user_id or None
-    call.anonymous_id = call.anonymous_id or None
-    call.message_id = call.message_id or None
+    if call.user_id == "":
+        call.user_id = None
+    if call.anonymous_id == "":
+        call.anonymous_id = None
+    if call.message_id == "":
+        call.message_id = None
     if call.original_timestamp is not None:
         call.timestamp = call.original_timestamp
 
 
-def _track(call: _Call, fields: dict[str, Any]) -> Tracked:
-    return Tracked(
-        source=NAME,
+def _track(call: CallBody, arrival: Arrival) -> Tracked:
+    return tracked(
+        call,
+        arrival,
+        _NAMES,
         event=checked_name(call.event, "event"),
-        properties=checked_object(call.properties, "properties"),
-        **fields,
+        properties=checked_object(call.properties, "properties", arrival.suspect),
     )
 
 
-def _page(call: _Call, fields: dict[str, Any]) -> Tracked:
-    return _viewed(call, fields, "page")
+def _page(call: CallBody, arrival: Arrival) -> Tracked:
+    return _viewed(call, arrival, "page")
 
 
-def _screen(call: _Call, fields: dict[str, Any]) -> Tracked:
-    return _viewed(call, fields, "screen")
+def _screen(call: CallBody, arrival: Arrival) -> Tracked:
+    return _viewed(call, arrival, "screen")
 
 
-def _viewed(call: _Call, fields: dict[str, Any], kind: str) -> Tracked:
+def _viewed(call: CallBody, arrival: Arrival, kind: str) -> Tracked:
     """`event` is "<category> <name>", of which either may be missing; without both it is the kind
     itself. Browsers repeat both in the properties, servers don't; here they are always there.
     """
     named = " ".join(part for part in (call.category, call.name) if part)
-    properties = checked_object(call.properties, "properties")
-    return Tracked(
-        source=NAME,
-        kind=kind,
+    properties = checked_object(call.properties, "properties", arrival.suspect)
+    return tracked(
+        call,
+        arrival,
+        _NAMES,
         event=checked_name(named or kind, "name"),
         properties=_completed(properties, call) if named else properties,
-        **fields,
+        kind=kind,
     )
 
 
-def _completed(properties: msgspec.Raw, call: _Call) -> msgspec.Raw:
+def _completed(properties: msgspec.Raw, call: CallBody) -> msgspec.Raw:
     members = msgspec.json.decode(properties, type=dict[str, msgspec.Raw])
     missing = {
         key: value
@@ -194,27 +201,28 @@ class _Traits(msgspec.Struct, gc=False):
     traits: msgspec.Raw = EMPTY
 
 
-def _identify(call: _Call, fields: dict[str, Any]) -> Identified:
+def _identify(call: CallBody, arrival: Arrival) -> Identified:
     """RudderStack's SDKs put the traits under context.traits."""
-    traits = checked_object(call.traits, "traits")
+    fields = common(call, arrival, _NAMES)
+    traits = checked_object(call.traits, "traits", arrival.suspect)
     if not msgspec.json.decode(traits):
         found = msgspec.json.decode(fields["context"], type=_Traits).traits
-        traits = checked_object(found, "context.traits")
-    return Identified(source=NAME, traits=traits, **fields)
+        traits = checked_object(found, "context.traits", arrival.suspect)
+    return Identified(traits=traits, **fields)
 
 
-def _group(call: _Call, fields: dict[str, Any]) -> Grouped:
+def _group(call: CallBody, arrival: Arrival) -> Grouped:
     return Grouped(
-        source=NAME,
         group_id=_required(call.group_id, "groupId"),
-        traits=checked_object(call.traits, "traits"),
-        **fields,
+        traits=checked_object(call.traits, "traits", arrival.suspect),
+        **common(call, arrival, _NAMES),
     )
 
 
-def _alias(call: _Call, fields: dict[str, Any]) -> Aliased:
+def _alias(call: CallBody, arrival: Arrival) -> Aliased:
     _required(call.user_id, "userId")
-    return Aliased(source=NAME, previous_id=_required(call.previous_id, "previousId"), **fields)
+    previous_id = _required(call.previous_id, "previousId")
+    return Aliased(previous_id=previous_id, **common(call, arrival, _NAMES))
 
 
 def _required(value: str | None, field: str) -> str:
@@ -223,7 +231,7 @@ def _required(value: str | None, field: str) -> str:
     return checked_id(value, field)
 
 
-_CALLS: dict[str, Callable[[_Call, dict[str, Any]], Message]] = {
+_CALLS: dict[str, Callable[[CallBody, Arrival], Message]] = {
     "track": _track,
     "identify": _identify,
     "page": _page,
@@ -236,13 +244,13 @@ _CALLS: dict[str, Callable[[_Call, dict[str, Any]], Message]] = {
 # --- answers -------------------------------------------------------------------------------
 
 
-class _Answer(msgspec.Struct, omit_defaults=True):
+class SegmentTaken(msgspec.Struct, omit_defaults=True):
     success: bool
     rejected: list[Outcome] = []
 
 
 _encode = msgspec.json.Encoder().encode
-_TAKEN = Answer(HTTPStatus.OK, _encode(_Answer(success=True)))
+_TAKEN = Answer(HTTPStatus.OK, _encode(SegmentTaken(success=True)))
 
 
 def answer(outcomes: Sequence[Outcome]) -> Answer:
@@ -252,4 +260,4 @@ def answer(outcomes: Sequence[Outcome]) -> Answer:
     rejected = [outcome for outcome in outcomes if outcome.status in ("rejected", "conflict")]
     if not rejected:
         return _TAKEN
-    return Answer(HTTPStatus.OK, _encode(_Answer(success=True, rejected=rejected)))
+    return Answer(HTTPStatus.OK, _encode(SegmentTaken(success=True, rejected=rejected)))
