@@ -92,8 +92,17 @@ def test_nats_flushes_before_it_acknowledges():
     )
 
 
-def test_clickhouse_configuration_is_well_formed():
-    assert ET.parse(DEPLOY / "clickhouse.xml").getroot().tag == "clickhouse"
+@pytest.mark.parametrize("name", ["clickhouse.xml", "clickhouse-limits.xml"])
+def test_clickhouse_configuration_is_well_formed(name):
+    assert ET.parse(DEPLOY / name).getroot().tag == "clickhouse"
+
+
+def test_clickhouse_has_the_limits_that_the_embedded_engine_has():
+    limits = ET.parse(DEPLOY / "clickhouse-limits.xml")
+    defaults = settings.load({"APPIZER_DATABASE_URL": "postgresql://localhost/appizer"})
+    memory = defaults.query_memory_mib * 1024 * 1024
+    assert limits.findtext("profiles/default/max_memory_usage") == str(memory)
+    assert float(limits.findtext("profiles/default/max_execution_time")) == defaults.query_seconds
 
 
 def _paths(matcher: str) -> set[str]:
