@@ -2,8 +2,9 @@
 
 projections/conditions.py says the same to ClickHouse; tests hold the two against each other.
 
-A property is a key of the event's JSON properties; `a.b` is the key `a.b` if the object has it, else
-`b` within `a`. A name of BUILT_IN is a fact about the event itself and hides a property of that name.
+A property is a key of the event's JSON properties; `a.b` is the key `a.b` if the object has it,
+else `b` within `a`. A name of BUILT_IN is a fact about the event itself and hides a property of
+that name.
 
 Types are JSON's and are never converted: the number 5 is not the string "5". An absent property and
 one that is null are the same: not set. Strings compare by code point, case and all. The negative
@@ -11,7 +12,8 @@ operators are the exact opposite of the positive ones, so they hold where the pr
 """
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -84,25 +86,28 @@ def check_property(name: str, field: str) -> None:
         raise Rejected(field, f"must have 1 to {MAX_KEY_CHARS} characters")
 
 
-def _check_value(operator: Operator, value: Any, field: str) -> None:
-    match operator:
+def _check_value(name: Operator, value: Any, field: str) -> None:
+    match name:
         case "equals":
             _check_scalar(value, field)
         case "in":
-            if not isinstance(value, list | tuple) or not 1 <= len(value) <= MAX_LIST:
-                raise Rejected(field, f"must be a list of 1 to {MAX_LIST} values")
-            for place, one in enumerate(value):
-                _check_scalar(one, f"{field}[{place}]")
+            _check_list(value, field)
         case "contains" | "starts_with" | "ends_with":
-            if not isinstance(value, str) or not value:
-                raise Rejected(field, "must be a string that is not empty")
-            _check_scalar(value, field)
+            if not isinstance(value, str) or not 1 <= len(value) <= MAX_VALUE_CHARS:
+                raise Rejected(field, f"must be a string of 1 to {MAX_VALUE_CHARS} characters")
         case "is_set":
             if value is not None:
                 raise Rejected(field, "must be left out")
         case _:
             if not _is_number(value):
                 raise Rejected(field, "must be a number")
+
+
+def _check_list(value: Any, field: str) -> None:
+    if not isinstance(value, list | tuple) or not 1 <= len(value) <= MAX_LIST:
+        raise Rejected(field, f"must be a list of 1 to {MAX_LIST} values")
+    for place, one in enumerate(value):
+        _check_scalar(one, f"{field}[{place}]")
 
 
 def _check_scalar(value: Any, field: str) -> None:
@@ -146,22 +151,18 @@ def lookup(properties: Mapping[str, Any], name: str) -> Any:
     return found
 
 
-def _holds(operator: Operator, found: Any, value: Any) -> bool:
-    match operator:
+def _holds(name: Operator, found: Any, value: Any) -> bool:
+    match name:
         case "is_set":
             return True
         case "equals":
             return _equal(found, value)
         case "in":
             return any(_equal(found, one) for one in value)
-        case "contains":
-            return isinstance(found, str) and value in found
-        case "starts_with":
-            return isinstance(found, str) and found.startswith(value)
-        case "ends_with":
-            return isinstance(found, str) and found.endswith(value)
+        case "contains" | "starts_with" | "ends_with":
+            return isinstance(found, str) and _TEXT[name](found, value)
         case _:
-            return _is_number(found) and _compares(operator, float(found), float(value))
+            return _is_number(found) and _NUMBER[name](float(found), float(value))
 
 
 def _equal(found: Any, value: Any) -> bool:
@@ -170,13 +171,14 @@ def _equal(found: Any, value: Any) -> bool:
     return type(found) is type(value) and bool(found == value)
 
 
-def _compares(operator: Operator, found: float, value: float) -> bool:
-    match operator:
-        case "greater":
-            return found > value
-        case "greater_or_equal":
-            return found >= value
-        case "less":
-            return found < value
-        case _:
-            return found <= value
+_TEXT: dict[str, Callable[[str, str], bool]] = {
+    "contains": lambda text, part: part in text,
+    "starts_with": lambda text, part: text.startswith(part),
+    "ends_with": lambda text, part: text.endswith(part),
+}
+_NUMBER: dict[str, Callable[[float, float], bool]] = {
+    "greater": operator.gt,
+    "greater_or_equal": operator.ge,
+    "less": operator.lt,
+    "less_or_equal": operator.le,
+}

@@ -94,7 +94,7 @@ class AnalyticsEngine:
     def insert_rows(
         self, table: str, columns: Sequence[str], blob: bytes, *, format_name: str = "Native"
     ) -> None:
-        """When it raises Overloaded the rows may be in the table or not, or be still on their way."""
+        """After Overloaded the rows may be in the table, or not, or still be on their way."""
         with _Translated():
             self._connected().raw_insert(
                 table, list(columns), blob, settings=_INSERT, fmt=format_name

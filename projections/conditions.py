@@ -15,7 +15,11 @@ _SEARCHES = {
 
 
 class Parameters(dict[str, object]):
-    """Collects values and gives back what stands for each in the SQL."""
+    """Collects values, named prefix0, prefix1, ..., and gives back what stands for each in SQL."""
+
+    def __init__(self, prefix: str = "p") -> None:
+        super().__init__()
+        self._prefix = prefix
 
     def text(self, value: str) -> str:
         return self._bound(value, "String")
@@ -26,7 +30,7 @@ class Parameters(dict[str, object]):
         return f"reinterpretAsFloat64({self._bound(bits, 'UInt64')})"
 
     def _bound(self, value: object, kind: str) -> str:
-        name = f"p{len(self)}"
+        name = f"{self._prefix}{len(self)}"
         self[name] = value
         return f"{{{name}:{kind}}}"
 
@@ -53,6 +57,12 @@ def label(name: str, parameters: Parameters) -> str:
     json = raw(name, parameters)
     text = f"if(startsWith({json}, '\"'), JSONExtractString({json}), {json})"
     return f"if({json} IN ('', 'null'), NULL, {text})"
+
+
+def compile_where(where: Where, prefix: str) -> tuple[str, dict[str, object]]:
+    """One condition on the events table, and its parameters, whose names begin with `prefix`."""
+    parameters = Parameters(f"{prefix}_")
+    return _condition(where, parameters), dict(parameters)
 
 
 def all_of(conditions: Iterable[Where], parameters: Parameters) -> list[str]:

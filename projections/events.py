@@ -188,7 +188,7 @@ def _encoded(
 
 def _varint(number: int) -> bytes:
     out = bytearray()
-    while number > 0x7F:  # noqa: PLR2004  LEB128: seven bits a byte
+    while number >> 7:  # LEB128: seven bits a byte, the lowest first
         out.append(number & 0x7F | 0x80)
         number >>= 7
     out.append(number)

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 from base64 import b64decode
 from binascii import Error as BadBase64
@@ -83,8 +84,8 @@ class _Server(ThreadingHTTPServer):
     user: str
     password: str
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        log.debug("client went away", client=str(client_address), exc_info=True)
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  socketserver's
+        log.debug("client went away", client=str(client_address), reason=repr(sys.exception()))
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -47,7 +47,7 @@ class _Connection:
     """One chDB handle and the session state left on it by the last statement."""
 
     def __init__(self, address: str) -> None:
-        self.handle: Any = _chdb.connect(address)
+        self.handle: Any = _chdb.connect(address)  # type: ignore[attr-defined]  # compiled
         self.database = ""
         self.settings: dict[str, str] = {}
 
@@ -144,7 +144,7 @@ class Connections:
         return outcome
 
     def _take(self, database: str, settings: Mapping[str, str]) -> _Connection:
-        """Preferably one that was left in the state that is wanted: SET costs half a millisecond."""
+        """Preferably one left in the state that is wanted: SET costs half a millisecond."""
         with self._free:
             while not self._idle and self._open >= self._limits.connections:
                 self._free.wait()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped]  # no types published
 
 BAD_ARGUMENTS = 36
 NOT_IMPLEMENTED = 48

@@ -1,0 +1,144 @@
+"""One condition, two readings: in memory and in ClickHouse."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from domain.conditions import BUILT_IN, Where, check, lookup, matches
+from domain.errors import Rejected
+from projections.conditions import Parameters, all_of, compile_where, label
+
+TEXT = st.text(
+    st.characters(exclude_categories=["Cs"]) | st.sampled_from('"\\/.\n\0€ß𝄞'), max_size=6
+)
+NUMBER = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+SCALAR = TEXT | NUMBER | st.booleans() | st.sampled_from(["5", 5, 5.0, "", "true", True, 0, -0.0])
+KEY = st.sampled_from(["a", "b", "a.b", "a.b.c", "ü", 'q"', "$country", "$event"])
+VALUE = st.recursive(
+    SCALAR | st.none(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEY, inner, max_size=3),
+    max_leaves=6,
+)
+PROPERTIES = st.dictionaries(KEY, VALUE, max_size=5)
+PART = TEXT.filter(bool)
+CONDITION = st.one_of(
+    st.builds(Where, KEY, st.sampled_from(["equals", "not_equals"]), SCALAR),
+    st.builds(Where, KEY, st.sampled_from(["in", "not_in"]), st.lists(SCALAR, min_size=1)),
+    st.builds(
+        Where,
+        KEY,
+        st.sampled_from(["contains", "not_contains", "starts_with", "ends_with"]),
+        PART | st.sampled_from(["u", "1", "ß"]),
+    ),
+    st.builds(
+        Where,
+        KEY,
+        st.sampled_from(["greater", "greater_or_equal", "less", "less_or_equal"]),
+        NUMBER | st.sampled_from([0, 5, 5.0]),
+    ),
+    st.builds(Where, KEY, st.sampled_from(["is_set", "is_not_set"])),
+)
+# Properties that the conditions above often hold for, beside the ones that they rarely do.
+LIKELY = st.fixed_dictionaries(
+    {}, optional={"a": SCALAR | st.dictionaries(KEY, SCALAR), "b": SCALAR, "a.b": SCALAR}
+)
+
+
+@pytest.fixture(scope="module")
+def facts():
+    return {"$event": "purchase", "$country": "DE", "$browser": ""}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(PROPERTIES | LIKELY, min_size=1, max_size=30),
+    st.lists(CONDITION, min_size=1, max_size=15),
+)
+def test_memory_and_the_engine_agree_about_every_condition(engine, facts, objects, conditions):
+    parameters = Parameters()
+    for place, where in enumerate(conditions):
+        check(where, str(place))
+    found = _asked(engine, facts, objects, all_of(conditions, parameters), parameters)
+    expected = [[matches(where, {**o, **facts}) for where in conditions] for o in objects]
+    assert found == expected
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(PROPERTIES | LIKELY, min_size=1, max_size=30), KEY)
+def test_a_label_is_the_string_or_the_json_of_the_value(engine, facts, objects, key):
+    parameters = Parameters()
+    found = _asked(engine, facts, objects, [label(key, parameters)], parameters)
+    for properties, (shown,) in zip(objects, found, strict=True):
+        value = lookup({**properties, **facts}, key)
+        if value is None or isinstance(value, str):
+            assert shown == value
+        else:
+            assert json.loads(shown) == value
+
+
+def _asked(engine, facts, objects, expressions, parameters) -> list[list[object]]:
+    columns = "'purchase' AS event, 'DE' AS country, '' AS browser"
+    encoded = [msgspec.json.encode(o).decode() for o in objects]
+    rows = engine.query(
+        f"SELECT {', '.join(expressions)} FROM (SELECT {columns}, number,"
+        " arrayElement({objects:Array(String)}, number + 1) AS properties"
+        f" FROM numbers({len(objects)})) ORDER BY number",
+        {**parameters, "objects": encoded},
+    ).rows
+    return [[bool(c) if isinstance(c, int) else c for c in row] for row in rows]
+
+
+WRONG = [
+    ("", "is_set", None, "property"),
+    ("p" * 256, "is_set", None, "property"),
+    ("p", "like", "x", "operator"),
+    ("p", "equals", None, "value"),
+    ("p", "equals", [1], "value"),
+    ("p", "equals", {"a": 1}, "value"),
+    ("p", "equals", float("nan"), "value"),
+    ("p", "equals", 10**400, "value"),
+    ("p", "in", "x", "value"),
+    ("p", "in", [], "value"),
+    ("p", "in", [1, None], "value[1]"),
+    ("p", "in", [1] * 101, "value"),
+    ("p", "contains", "", "value"),
+    ("p", "starts_with", 5, "value"),
+    ("p", "greater", "5", "value"),
+    ("p", "less", True, "value"),
+    ("p", "is_set", 1, "value"),
+]
+
+
+@pytest.mark.parametrize(("name", "operator", "value", "field"), WRONG)
+def test_a_condition_that_says_nothing_is_refused_with_the_field(name, operator, value, field):
+    with pytest.raises(Rejected) as refused:
+        check(Where(name, operator, value), "where[3]")
+    assert refused.value.field == f"where[3].{field}"
+
+
+def test_negative_operators_hold_where_the_property_is_missing():
+    for operator, value in (("not_equals", 1), ("not_in", [1]), ("not_contains", "x")):
+        assert matches(Where("p", operator, value), {})
+        assert matches(Where("p", operator, value), {"p": None})
+
+
+def test_types_are_not_converted():
+    assert not matches(Where("p", "equals", 5), {"p": "5"})
+    assert not matches(Where("p", "equals", True), {"p": 1})
+    assert not matches(Where("p", "greater", 4), {"p": "5"})
+    assert matches(Where("p", "equals", 5), {"p": 5.0})
+
+
+def test_a_key_with_a_dot_comes_before_the_path():
+    assert matches(Where("a.b", "equals", 1), {"a.b": 1, "a": {"b": 2}})
+    assert matches(Where("a.b", "equals", 2), {"a": {"b": 2}})
+
+
+def test_built_in_facts_hide_properties_of_their_name():
+    assert set(BUILT_IN) >= {"$event", "$country", "$browser", "$os", "$device"}
+    condition, parameters = compile_where(Where("$country", "equals", "DE"), "w0")
+    assert condition == "(country IN ({w0_0:String}))"
+    assert parameters == {"w0_0": "DE"}
