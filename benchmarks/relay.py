@@ -20,7 +20,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,9 +36,7 @@ from infrastructure.event_store import binary
 
 COMMIT = 1000
 MIGRATION = Path(relay.__file__).with_name("migrations") / "0001_log.sql"
-RELAY = (
-    "import asyncio; from infrastructure import relay, settings; relay.run(settings.load())"
-)
+RELAY = ("-P", "-m", "api.cli.main", "run", "relay")
 
 
 class Case(NamedTuple):
@@ -84,7 +81,7 @@ def measured(case: Case, events: int) -> Result:
     with servers() as (database_url, nats_url):
         fill(database_url, case, events)
         process = subprocess.Popen(
-            [sys.executable, "-c", RELAY],
+            [sys.executable, *RELAY],
             env={
                 **os.environ,
                 "APPIZER_DATABASE_URL": database_url,
@@ -167,13 +164,10 @@ async def wait_for(nats_url: str, position: int) -> tuple[int, float]:
         part, _, parts = headers["Appizer-Page-Part"].partition("/")
         if int(headers["Appizer-Page-Last"]) >= position and part == parts:
             first = await stream.get_msg(message_bus.STREAM, seq=1)
+            assert first.time and last.time
             await client.close()
-            return state.messages, _seconds(last.time) - _seconds(first.time)
+            return state.messages, (last.time - first.time).total_seconds()
     raise TimeoutError("the relay did not finish")
-
-
-def _seconds(stamp: object) -> float:
-    return (stamp if isinstance(stamp, datetime) else datetime.fromisoformat(str(stamp))).timestamp()
 
 
 def cpu_seconds(pid: int) -> float:

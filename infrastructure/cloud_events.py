@@ -22,7 +22,8 @@ class CloudEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_o
     """`position` is a string because CloudEvents integers have 32 bits. `streamversion` is the
     event's number within its aggregate. Exactly one of three holds: `data` is there; or
     `data_base64` and `codec`, when the payload is not plain JSON; or `datatoolarge` is true,
-    when the event alone is over the largest NATS message and has to be asked from the API."""
+    when the event alone is over the largest NATS message and has to be asked from the API.
+    """
 
     specversion: str
     id: str
@@ -40,7 +41,8 @@ class CloudEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_o
 
 class Row(NamedTuple):
     """A row of the log as Postgres sends it: the 16 bytes of ids, and microseconds since 2000 as
-    8 bytes. Objects for these would be two thirds of what an event costs on its way through."""
+    8 bytes. Objects for these would be two thirds of what an event costs on its way through.
+    """
 
     position: int
     originator_id: bytes
@@ -66,7 +68,8 @@ class Batch(NamedTuple):
 
 class _Shape(NamedTuple):
     """What all events of one app and topic share. The template takes id, time, position and
-    version; what carries the payload, and the closing brace, follow."""
+    version; what carries the payload, and the closing brace, follow.
+    """
 
     subject: str
     template: bytes
@@ -77,7 +80,8 @@ _decode = msgspec.json.Decoder(list[CloudEvent]).decode
 
 def batches(rows: Sequence[Row], max_bytes: int) -> list[Batch]:
     """One batch per subject, cut where it would grow over `max_bytes`; ordered by last position,
-    so that every subject stays in order and the ids made from it only rise."""
+    so that every subject stays in order and the ids made from it only rise.
+    """
     by_subject: dict[str, list[tuple[int, bytes]]] = {}
     for row in rows:
         shape = _shape(row.app_id, row.topic)

@@ -3,7 +3,7 @@
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from types import TracebackType
@@ -27,7 +27,8 @@ Reason = Literal["started", "quiet", "partial", "lost", "slow"]
 class Gap(NamedTuple):
     """Read the log: the feed has begun (started), has nothing (quiet), has not all of a page
     (partial), was cut off (lost), or its reader was too slow (slow). `position` is the newest
-    that the feed has heard of, 0 for none; the log may be further."""
+    that the feed has heard of, 0 for none; the log may be further.
+    """
 
     reason: Reason
     position: int
@@ -161,10 +162,14 @@ def _newest(found: list[Message] | Gap) -> int:
 
 
 async def follow(
-    nats_url: str, subjects: str, start: datetime | int | None
+    nats_url: str,
+    subjects: str,
+    start: datetime | int | None,
+    on_loss: Callable[[BusError], None],
 ) -> AsyncGenerator[CloudEvent]:
     """Single events of `subjects`, for ever: from a time, from a position on, or only new ones.
-    When the connection is lost it goes on behind the last message that it had."""
+    When the connection is lost it goes on behind the last message that it had.
+    """
     first = start if isinstance(start, int) else 0
     after: datetime | int | None = start if isinstance(start, datetime) else None
     while True:
@@ -179,8 +184,9 @@ async def follow(
                         for event in cloud_events.read(message.payload):
                             if int(event.position) >= first:
                                 yield event
-        except BusError:
-            await asyncio.sleep(RETRY_SECONDS)
+        except BusError as error:
+            on_loss(error)
+            await asyncio.sleep(2 * RETRY_SECONDS)
 
 
 @asynccontextmanager

@@ -21,6 +21,8 @@ from nats.js import api
 
 STREAM = "APPIZER_V1"
 SUBJECTS = "appizer.v1.>"
+PROBE_STREAM = "APPIZER_PROBE"
+PROBE_SUBJECT = "appizer.probe"
 HEADERS_BYTES = 2048  # what the headers of one message may take; NATS counts them as payload
 DUPLICATE_WINDOW = 120.0
 CONNECT_SECONDS = 3
@@ -82,6 +84,15 @@ async def connect(url: str, name: str) -> "Bus":
     return bus
 
 
+async def probe(url: str) -> None:
+    """Stores a message, in a stream of one message made for it. Raises BusError."""
+    bus = await connect(url, "probe")
+    try:
+        await bus.store_probe()
+    finally:
+        await bus.close()
+
+
 async def _quietly(_: Exception) -> None:
     """Callers learn of errors from the calls that fail; the client's own default prints them."""
 
@@ -127,7 +138,8 @@ class Bus:
 
     async def ensure_stream(self, max_age_seconds: int) -> None:
         """Makes the stream, or sets the age of the one that is there. Oldest messages go first:
-        the feed can be refilled from the log. Replicas and limits set by an operator stay."""
+        the feed can be refilled from the log. Replicas and limits set by an operator stay.
+        """
         with _translated():
             try:
                 config = (await self._stream.stream_info(STREAM)).config
@@ -139,7 +151,8 @@ class Bus:
 
     async def end(self) -> tuple[int, Message | None]:
         """The last sequence number that the stream gave, and the last message if it is there
-        still. Raises BusError when there is no stream."""
+        still. Raises BusError when there is no stream.
+        """
         with _translated():
             state = (await self._stream.stream_info(STREAM)).state
         return state.last_seq, await self.message(state.last_seq) if state.messages else None
@@ -168,13 +181,24 @@ class Bus:
         with _translated():
             await self._stream.purge_stream(STREAM, seq=sequence)
 
+    async def store_probe(self) -> None:
+        with _translated():
+            try:
+                await self._stream.publish(PROBE_SUBJECT, b"")
+            except nats.js.errors.NoStreamResponseError:
+                await self._stream.add_stream(
+                    name=PROBE_STREAM, subjects=[PROBE_SUBJECT], max_msgs=1
+                )
+                await self._stream.publish(PROBE_SUBJECT, b"")
+
     async def publish(self, messages: Sequence[Outgoing], after: int) -> int:
         """Stores the messages right behind sequence `after`, in order, all of them under way at
         once, and returns the new last sequence. Raises OutOfStep when the stream ends elsewhere.
         After an error a first part of them may be stored: look at the stream again.
 
         Not an atomic batch: the server stages those on disk first, which took a third of the
-        rate for large messages."""
+        rate for large messages.
+        """
         with _translated():
             await self._listen_for_acks()
             waiting = [await self._send(m, after + n) for n, m in enumerate(messages)]
@@ -221,7 +245,8 @@ class Bus:
     ) -> AsyncGenerator[Message | None]:
         """Follows the stream in order, from a sequence number, from a time, or (None) what is new.
         Yields None once it listens, then about every second while there is nothing. Raises
-        BusError on any gap, or when the server falls silent."""
+        BusError on any gap, or when the server falls silent.
+        """
         with _translated():
             inbox = self._client.new_inbox()
             subscription = await self._client.subscribe(inbox)

@@ -16,7 +16,6 @@ from uuid import UUID
 
 import psycopg
 import structlog
-import uvloop
 from prometheus_client import Counter, Gauge
 
 from infrastructure import cloud_events, message_bus
@@ -24,6 +23,7 @@ from infrastructure.cloud_events import Batch, Row
 from infrastructure.event_store.reader import read_head, read_log_id
 from infrastructure.message_bus import Bus, BusError, Message, Outgoing, OutOfStep
 from infrastructure.settings import Settings
+from infrastructure.telemetry import serve_metrics
 
 PAGE_EVENTS = 4000
 PAGE_BYTES = 4 * 1024 * 1024
@@ -59,8 +59,10 @@ Connect = Callable[[str, str], Awaitable[Bus]]
 
 def run(settings: Settings) -> None:
     """Until SIGTERM or SIGINT. Waits for Postgres and NATS when they are away; any other error
-    ends the process."""
-    uvloop.run(_until_told(settings))
+    ends the process.
+    """
+    serve_metrics("relay", settings)
+    asyncio.run(_until_told(settings))
 
 
 async def _until_told(settings: Settings) -> None:
@@ -93,7 +95,8 @@ async def serve(
 async def refill(settings: Settings, first: int = 1) -> None:
     """Has the stream filled again from position `first` on. What it held before is dropped;
     followers get the events again, under their same ids. A running relay sees the marker at its
-    next page, one that starts later sees it at once."""
+    next page, one that starts later sees it at once.
+    """
     tail = await asyncio.to_thread(LogTail, settings.database_url)
     bus = await message_bus.connect(settings.nats_url, "refill")
     try:
@@ -135,7 +138,8 @@ class Place(NamedTuple):
 
 class Standing(NamedTuple):
     """Where the stream ends. The relay goes on after `position`, once it has completed `half`, a
-    page of which only the events in `present` are there."""
+    page of which only the events in `present` are there.
+    """
 
     sequence: int
     position: int
