@@ -9,6 +9,7 @@ from api.dialects import native, segment
 from api.dialects.calls import CALLS
 from api.errors import Problem
 from commands.ingest import Outcome
+from domain.admission import Clock
 from domain.limits import MAX_EVENT_BYTES, MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS
 
 Document = dict[str, Any]
@@ -50,15 +51,37 @@ def document(*applications: Litestar) -> Document:
     return merged
 
 
-_TYPES = (native.EventBody, native.EventsBody, segment.CallBody, segment.CallsBody)
+# msgspec's own schemas stop at a default of type Raw, so the bodies are described from their fields.
+_BODIES = (native.EventBody, native.EventsBody, segment.CallBody, segment.CallsBody)
 _ANSWERS = (native.Taken, native.BatchTaken, segment.SegmentTaken, Problem, Outcome)
+_TIME = {
+    "description": "ISO 8601, or epoch seconds or milliseconds",
+    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}],
+}
 
 
 def _ingest_schemas() -> Document:
-    _, components = msgspec.json.schema_components(
-        (*_TYPES, *_ANSWERS), ref_template="#/components/schemas/{name}"
+    _, answers = msgspec.json.schema_components(
+        _ANSWERS, ref_template="#/components/schemas/{name}"
     )
-    return components
+    return {**answers, **{body.__name__: _body(body) for body in _BODIES}}
+
+
+def _body(kind: type[msgspec.Struct]) -> Document:
+    fields = msgspec.structs.fields(kind)
+    return {
+        "type": "object",
+        "properties": {field.encode_name: _field(field.type) for field in fields},
+        "required": [field.encode_name for field in fields if field.required],
+    }
+
+
+def _field(kind: Any) -> Document:
+    if kind is msgspec.Raw:
+        return {"type": "object"}
+    if kind == list[msgspec.Raw]:
+        return {"type": "array", "items": {"type": "object"}, "maxItems": MAX_REQUEST_EVENTS}
+    return _TIME if kind == Clock else {"type": "string"}
 
 
 def _ref(kind: type) -> Document:
@@ -71,13 +94,8 @@ def _ingest_paths() -> Document:
 
 def _operation(path: str) -> Document:
     is_native = CALLS[path].dialect == native.NAME
-    batch = path.endswith(("/batch", "/import", "/b"))
-    if is_native:
-        body = native.EventsBody if batch else native.EventBody
-        answer, status = (native.BatchTaken if batch else native.Taken), "202"
-    else:
-        body = segment.CallsBody if batch else segment.CallBody
-        answer, status = segment.SegmentTaken, "200"
+    status = "202" if is_native else "200"
+    body, answer = _SHAPES[CALLS[path].dialect, path.endswith(("/batch", "/import", "/b"))]
     return {
         "operationId": "Post" + path.title().replace("/", ""),
         "summary": f"{'Native' if is_native else 'Segment dialect'}: {path.rpartition('/')[2]}",
@@ -88,6 +106,14 @@ def _operation(path: str) -> Document:
             **{code: _json(text, Problem) for code, text in _refusals(path).items()},
         },
     }
+
+
+_SHAPES: dict[tuple[str, bool], tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
+    (native.NAME, False): (native.EventBody, native.Taken),
+    (native.NAME, True): (native.EventsBody, native.BatchTaken),
+    (segment.NAME, False): (segment.CallBody, segment.SegmentTaken),
+    (segment.NAME, True): (segment.CallsBody, segment.SegmentTaken),
+}
 
 
 def _refusals(path: str) -> dict[str, str]:

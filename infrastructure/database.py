@@ -13,6 +13,7 @@ def open_engine(database_url: str, *, pool_size: int = 5) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=5,
+        hide_parameters=True,  # errors are logged and kept; what people sent is not
         pool_pre_ping=True,
         json_serializer=lambda value: msgspec.json.encode(value).decode(),
         connect_args={"connect_timeout": 5, "application_name": "appizer"},

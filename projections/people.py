@@ -183,7 +183,7 @@ def _columns(values: Iterator[tuple[Any, ...]], *names: str) -> dict[str, list[A
 def _arrays(**types: TypeEngine[Any]) -> TableValuedAlias:
     """Rows from one array parameter a column: one statement whatever the number of rows."""
     arrays = [cast(bindparam(name), ARRAY(kind)) for name, kind in types.items()]
-    return func.unnest(*arrays).table_valued(*types, name="given")
+    return func.unnest(*arrays).table_valued(*types, name="given").render_derived()
 
 
 _TIME = DateTime(timezone=True)
