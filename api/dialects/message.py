@@ -62,8 +62,10 @@ def tracked(
         received_at=arrival.received_at,
         original_timestamp=original,
         sent_at=arrival.sent_at,
-        user_id=user_id and checked_id(user_id, names.user_id),
-        anonymous_id=anonymous_id and checked_id(anonymous_id, names.anonymous_id),
+        user_id=None if user_id is None else checked_id(user_id, names.user_id),
+        anonymous_id=None
+        if anonymous_id is None
+        else checked_id(anonymous_id, names.anonymous_id),
         context=context.raw,
         source=names.source,
         client=client_of(context, arrival),
