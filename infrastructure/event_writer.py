@@ -66,6 +66,11 @@ class EventWriter:
         """Which filling of the table this writer knows; an exchange of tables changes it."""
         return self._generation
 
+    @property
+    def generation(self) -> str:
+        """Names this filling of the table: another after a rebuild. Known after `recover`."""
+        return self._generation
+
     def recover(self, log_id: UUID) -> int:
         """The position to go on after. Makes the tables if they are missing, and starts again from
         an empty table if this one was filled from another log.

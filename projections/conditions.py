@@ -26,7 +26,7 @@ class Parameters(dict[str, object]):
 
     def number(self, value: float) -> str:
         """By its bits: the engine reads a decimal fraction fast rather than exactly."""
-        bits = int.from_bytes(struct.pack(">d", float(value)), "big")
+        bits = int.from_bytes(struct.pack(">d", float(value) + 0.0), "big")
         return f"reinterpretAsFloat64({self._bound(bits, 'UInt64')})"
 
     def _bound(self, value: object, kind: str) -> str:
@@ -128,7 +128,9 @@ def _one_of(json: str, values: Sequence[Any], parameters: Parameters) -> Iterato
         if isinstance(value, int | float) and not isinstance(value, bool)
     ]
     if numbers:
-        yield f"({_number(json)} AND JSONExtractFloat({json}) IN ({', '.join(numbers)}))"
+        # IN compares bits, and minus zero has others than zero; adding zero makes it zero.
+        found = f"JSONExtractFloat({json}) + 0 IN ({', '.join(numbers)})"
+        yield f"({_number(json)} AND {found})"
 
 
 def _number(json: str) -> str:

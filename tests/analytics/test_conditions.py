@@ -52,12 +52,49 @@ def facts():
     return {"$event": "purchase", "$country": "DE", "$browser": ""}
 
 
+POOL = ["", "5", "a", "ab", "aß", 5, 5.0, 4.9, 0, -0.0, -3, 2**53, 1e300, True, False]
+WHOLE = [*POOL, None, [], [5], ["a"], {}, {"b": 5}, {"b": "a"}]
+OPERATORS = {
+    "equals": POOL,
+    "not_equals": POOL,
+    "in": [[5, "a", True], ["5"], [0, 4.9]],
+    "not_in": [[5, "a", True], ["5"], [0, 4.9]],
+    "contains": ["a", "ß", "5"],
+    "not_contains": ["a", "ß", "5"],
+    "starts_with": ["a", "5"],
+    "ends_with": ["b", "ß"],
+    "greater": [5, 4.9, 0, 2**53],
+    "greater_or_equal": [5, 4.9, 0, 2**53],
+    "less": [5, 4.9, 0, 2**53],
+    "less_or_equal": [5, 4.9, 0, 2**53],
+    "is_set": [None],
+    "is_not_set": [None],
+}
+
+
+def test_memory_and_the_engine_agree_on_every_operator_and_type(engine, facts):
+    objects = [{}, *({"a": value} for value in WHOLE), {"a.b": 5}, {"a.b": None, "a": {"b": 5}}]
+    conditions = [
+        Where(name, operator, value)
+        for name in ("a", "a.b", "$country")
+        for operator, values in OPERATORS.items()
+        for value in values
+    ]
+    assert len(conditions) > 150
+    for at in range(0, len(conditions), 60):
+        _assert_agreement(engine, facts, objects, conditions[at : at + 60])
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(PROPERTIES | LIKELY, min_size=1, max_size=30),
     st.lists(CONDITION, min_size=1, max_size=15),
 )
-def test_memory_and_the_engine_agree_about_every_condition(engine, facts, objects, conditions):
+def test_memory_and_the_engine_agree_about_anything(engine, facts, objects, conditions):
+    _assert_agreement(engine, facts, objects, conditions)
+
+
+def _assert_agreement(engine, facts, objects, conditions):
     parameters = Parameters()
     for place, where in enumerate(conditions):
         check(where, str(place))
