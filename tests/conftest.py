@@ -105,9 +105,10 @@ def nats_url(message_server: MessageServer) -> str:
 
 
 class RunningInstance(NamedTuple):
-    """A whole `appizer up`. `keys` is what quickstart.json says."""
+    """A whole `appizer up`. `said` is what it printed, `keys` what quickstart.json says."""
 
     url: str
+    said: list[str]
     keys: dict[str, str]
     data: Path
     process: subprocess.Popen[str]
@@ -142,9 +143,9 @@ def _running(data: Path) -> Iterator[RunningInstance]:
     )
     assert process.stdout is not None
     try:
-        url = _ready_url(process.stdout)
+        said = _said_until_ready(process.stdout)
         keys = json.loads((data / "quickstart.json").read_text())
-        yield RunningInstance(url, keys, data, process)
+        yield RunningInstance(said[-1].split()[1], said, keys, data, process)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -152,10 +153,10 @@ def _running(data: Path) -> Iterator[RunningInstance]:
         process.stdout.close()
 
 
-def _ready_url(output: Iterable[str]) -> str:
+def _said_until_ready(output: Iterable[str]) -> list[str]:
     said = []
     for line in output:
         said.append(line)
         if line.startswith("ready "):
-            return line.split()[1]
+            return said
     pytest.fail("appizer up ended before it was ready:\n" + "".join(said))

@@ -145,7 +145,8 @@ class Instance(msgspec.Struct, frozen=True):
             self.directory.mkdir(mode=through, parents=True, exist_ok=True)
             if self.exists() or not any(self.directory.iterdir()):
                 self.directory.chmod(self.directory.stat().st_mode & 0o777 | through)
-            self.logs.mkdir(mode=0o700, exist_ok=True)
+            for closed in (self.logs, self.directory / "engine"):
+                closed.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             mend = "choose a --data that you may write to"
             raise CannotStart(f"{self.directory}: {error.strerror}", mend) from None
