@@ -155,7 +155,7 @@ def may_hold_nul(body: bytes) -> bool:
 
 def checked_object(raw: msgspec.Raw, field: str, suspect: bool) -> msgspec.Raw:  # noqa: FBT001  positional: the hot path
     """`raw` itself, or EMPTY for null. It is an object within the limits on depth, keys, numbers
-    and characters, and no key in it comes twice. `suspect`: `may_hold_nul` of the request that it came in.
+    and characters, and no key in it comes twice. `suspect`: `may_hold_nul` of the request.
     """
     if raw is EMPTY:
         return raw

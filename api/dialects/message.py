@@ -63,9 +63,7 @@ def tracked(
         original_timestamp=original,
         sent_at=arrival.sent_at,
         user_id=None if user_id is None else checked_id(user_id, names.user_id),
-        anonymous_id=None
-        if anonymous_id is None
-        else checked_id(anonymous_id, names.anonymous_id),
+        anonymous_id=None if anonymous_id is None else checked_id(anonymous_id, names.anonymous_id),
         context=context.raw,
         source=names.source,
         client=client_of(context, arrival),

@@ -114,7 +114,9 @@ def country_database(tmp_path):
         nodes, data = tree_of(networks)
         count = len(nodes)
         records = [
-            r if r >= 0 else count if r == -1 else count + 16 - r - 2 for node in nodes for r in node
+            r if r >= 0 else count if r == -1 else count + 16 - r - 2
+            for node in nodes
+            for r in node
         ]
         tree = b"".join(struct.pack("!I", record) for record in records)
         metadata = {

@@ -1,5 +1,6 @@
 """Whatever comes in, each item becomes a message or a refusal, and what is accepted can be read
-back by everything behind the log."""
+back by everything behind the log.
+"""
 
 import json
 import string
@@ -23,7 +24,9 @@ PATHS = sorted(CALLS)
 hostile_text = st.one_of(
     st.text(),
     st.text(st.characters(codec=None), max_size=8),  # surrogates too
-    st.sampled_from(["", "\0", "\ud800", "a:b", '"', "\\", "\\u0000", "http://a/b", " :", "e\u0301"]),
+    st.sampled_from(
+        ["", "\0", "\ud800", "a:b", '"', "\\", "\\u0000", "http://a/b", " :", "e\u0301"]
+    ),
 )
 numbers = st.one_of(
     st.integers(), st.floats(), st.sampled_from([2**53, 2**53 + 1, -(2**53), 1e16, 10**400])
@@ -34,9 +37,32 @@ values = st.recursive(
     max_leaves=25,
 )
 fields = st.sampled_from(
-    "type event event_name userId user_id anonymousId messageId message_id timestamp sentAt"
-    " sent_at originalTimestamp context properties traits name category previousId groupId"
-    " batch events writeKey ip ua".split()
+    [
+        "type",
+        "event",
+        "event_name",
+        "userId",
+        "user_id",
+        "anonymousId",
+        "messageId",
+        "message_id",
+        "timestamp",
+        "sentAt",
+        "sent_at",
+        "originalTimestamp",
+        "context",
+        "properties",
+        "traits",
+        "name",
+        "category",
+        "previousId",
+        "groupId",
+        "batch",
+        "events",
+        "writeKey",
+        "ip",
+        "ua",
+    ]
 )
 sound = st.sampled_from(
     [

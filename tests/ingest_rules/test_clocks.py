@@ -54,7 +54,10 @@ def test_24_hours_ahead_are_allowed():
     assert happened_at(NOW + timedelta(hours=24), arrival(None)) == NOW + timedelta(hours=24)
 
 
-@pytest.mark.parametrize("value", [datetime.min, datetime.max, 1e18, -5, 5e9, 5e12])
+@pytest.mark.parametrize(
+    "value",
+    [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC), 1e18, -5, 5e9, 5e12],
+)
 def test_a_clock_outside_1970_to_2100_is_refused(value):
     with pytest.raises(Rejected):
         read_clock(value, "sent_at")

@@ -1,6 +1,7 @@
 """Every value that breaks one of the layers behind the edge: refused with its place, or stored
 faithfully. Which layer it breaks: see the table of hostile values in docs/ (JSON, msgspec,
-Postgres, ClickHouse)."""
+Postgres, ClickHouse).
+"""
 
 import json
 
@@ -58,7 +59,7 @@ DEEP = 100_000
 def test_bad_properties_are_refused_with_the_path(with_properties, properties, field):
     refused = with_properties(properties)
     assert isinstance(refused, Refused), refused
-    assert refused.field == field or refused.field == field.split(".")[0] + "." + "ab"
+    assert refused.field == field
     assert refused.issue
 
 
@@ -163,7 +164,16 @@ def test_names_that_are_none_are_refused(refusal, value):
     assert refusal({"event_name": value, "user_id": "u"})[0] == "event_name"
 
 
-@pytest.mark.parametrize("value", ["E", "x" * 100, "👩\u200d💻 hired", "می\u200cخواهم", "$pageview"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "E",
+        "x" * 100,
+        "👩\u200d💻 hired",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "$pageview",
+    ],
+)
 def test_names_of_any_script_are_kept(judge, value):
     (event,) = judge(json.dumps({"event_name": value, "user_id": "u"}).encode())
     assert event.event == value
