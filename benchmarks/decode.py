@@ -1,6 +1,6 @@
 """How many events a second one core takes in, from the bytes of a request to the bytes of the log.
 
-    .venv/bin/python benchmarks/decode.py
+    python -m benchmarks.decode
 
 A batch of 100 Segment tracks of some 600 bytes (12 properties and a context), each step timed
 alone and all together; best of many short runs, since the machine has other work. No I/O.
