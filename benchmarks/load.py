@@ -7,6 +7,8 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 
+from typing import cast
+
 import msgspec
 import uvloop
 
@@ -31,8 +33,7 @@ class _Connection(asyncio.Protocol):
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.WriteTransport", transport)  # uvloop's has no such base
 
     def send(self, request: bytes, due: float | None = None) -> None:
         """A paced request counts from when it was due, so that waiting for a free connection
