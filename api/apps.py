@@ -13,13 +13,13 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from commands import apps as commands
 from domain.apps import KeyKind, NewApp
 from domain.errors import NotFound, Rejected
-from domain.limits import MAX_WAIT_SECONDS
+from domain.limits import MAX_NUMBER, MAX_WAIT_SECONDS
 from infrastructure.bootstrap import Services
 from projections import apps
 from projections.apps import Caller
 
 Limit = Annotated[int, QueryParameter(ge=1, le=100)]
-Offset = Annotated[int, QueryParameter(ge=0)]
+Offset = Annotated[int, QueryParameter(ge=0, le=MAX_NUMBER)]
 
 
 class Pagination(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +140,7 @@ def list_keys(
 ) -> Keys:
     _app(services, organisation, app_id)
     with services.engine.connect() as connection:
-        return Keys(keys=msgspec.convert(apps.list_keys(connection, app_id), list[KeyShown]))
+        return Keys(keys=[KeyShown(**key) for key in apps.list_keys(connection, app_id)])
 
 
 @delete("/v1/apps/{app_id:uuid}/keys/{key_id:uuid}", status_code=200, sync_to_thread=True)

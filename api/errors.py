@@ -1,5 +1,6 @@
 """One table from what went wrong to what the caller is told, in one envelope."""
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -8,6 +9,7 @@ import structlog
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
+from api.dialects.request import in_words
 from domain import errors
 
 STATUS: dict[type[errors.AppizerError], int] = {
@@ -22,7 +24,6 @@ STATUS: dict[type[errors.AppizerError], int] = {
     errors.NotCaughtUp: 504,
 }
 _CODES = {
-    400: "INVALID_REQUEST",
     401: "MISSING_AUTH",
     403: "INSUFFICIENT_PERMISSIONS",
     404: "NOT_FOUND",
@@ -61,19 +62,43 @@ def answer_refusal(_: Request[Any, Any, Any], error: errors.AppizerError) -> Res
     return _response(problem_of(error), status_of(error), headers_of(error))
 
 
-def answer_http(_: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+def answer_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     """The framework's own refusals: unknown route, wrong method, a body of the wrong shape."""
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        return answer_refusal(request, _explained(error))
     status = error.status_code
-    details: dict[str, Any] = {}
-    if error.extra:
-        details["issues"] = error.extra
     problem = Problem(
         error=HTTPStatus(status).phrase,
         message=error.detail,
         code=_CODES.get(status, "INVALID_REQUEST" if status < 500 else "INTERNAL_ERROR"),  # noqa: PLR2004  the border of the classes
-        details=details,
     )
     return _response(problem, status, dict(error.headers or {}))
+
+
+_NAMED = re.compile(r"Object (?:contains unknown|missing required) field `(.*)`")
+_ON_THE_WIRE = {"data": "body", "start": "from"}  # what a handler can't call so, callers do
+
+
+def _explained(error: HTTPException) -> errors.Rejected:
+    """The first of what the framework found, in our words."""
+    issues: Any = error.extra
+    if not isinstance(issues, list) or not issues:
+        return errors.Rejected("body", f"is not valid JSON: {error.detail}")
+    field, issue = str(issues[0].get("key", "body")), str(issues[0].get("message"))
+    if issue == f"'{field}'":
+        return errors.Rejected("body", "is missing; send a JSON object")
+    named = _NAMED.match(issue)
+    if named is None:
+        return errors.Rejected(_ON_THE_WIRE.get(field, field), in_words(issue))
+    path = named[1] if field == "data" else f"{field}.{named[1]}"
+    return errors.Rejected(path, "is not a field here" if "unknown" in issue else "is missing")
+
+
+def answer_unreadable(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """The framework's JSON reader lets these two pass; nothing else of ours raises them."""
+    deep = isinstance(error, RecursionError)
+    issue = "nests too deeply; flatten it" if deep else "is not valid UTF-8"
+    return answer_refusal(request, errors.Rejected("body", issue))
 
 
 def answer_fault(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
@@ -94,5 +119,7 @@ def _response(problem: Problem, status: int, headers: dict[str, str]) -> Respons
 HANDLERS: dict[int | type[Exception], Any] = {
     errors.AppizerError: answer_refusal,
     HTTPException: answer_http,
+    RecursionError: answer_unreadable,
+    UnicodeDecodeError: answer_unreadable,
     Exception: answer_fault,
 }

@@ -12,6 +12,7 @@ from litestar.params import FromPath, QueryParameter
 from api import cursors
 from api.waiting import MinPosition, caught_up
 from domain import conditions
+from domain.admission import UNREADABLE, checked_id, read_clock
 from domain.conditions import Where
 from domain.errors import NotFound, Rejected
 from domain.limits import DEFAULT_PAGE, MAX_NAME_CHARS, MAX_PAGE
@@ -25,8 +26,10 @@ READ_MODEL = "events"
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)]
 Cursor = Annotated[str | None, QueryParameter(description="`cursor` of the page before")]
 Name = Annotated[str | None, QueryParameter(max_length=MAX_NAME_CHARS)]
-From = Annotated[datetime | None, QueryParameter(query="from", description="ISO 8601, included")]
-To = Annotated[datetime | None, QueryParameter(description="ISO 8601, excluded")]
+From = Annotated[
+    datetime | None, QueryParameter(query="from", description="ISO 8601 time, included")
+]
+To = Annotated[datetime | None, QueryParameter(description="ISO 8601 time, excluded")]
 WhereText = Annotated[
     str | None,
     QueryParameter(
@@ -40,7 +43,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 class EventShown(msgspec.Struct, frozen=True, kw_only=True):
     """`timestamp` is when it happened, by our clock; `country` and what follows was worked out
-    from address and user agent and is null where that is not known."""
+    from address and user agent and is null where that is not known.
+    """
 
     event_id: str
     event_name: str
@@ -86,7 +90,7 @@ class EventNames(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/v1/events")
-async def list_events(
+async def list_events(  # noqa: PLR0913, PLR0917  the query string names them, not a caller
     services: NamedDependency[Services],
     reader: NamedDependency[Caller],
     event_name: Name = None,
@@ -101,12 +105,14 @@ async def list_events(
     wanted = EventFilter(
         app_number=reader.app_number or 0,
         event=event_name,
-        start=_utc(start),
-        end=_utc(to),
+        start=None if start is None else read_clock(start, "from"),
+        end=None if to is None else read_clock(to, "to"),
         where=_where(where),
         before=_before(cursor, reader),
     )
     standing = await caught_up(services, READ_MODEL, min_position)
+    if user_id is not None:
+        user_id = checked_id(user_id, "user_id")
     found = await asyncio.to_thread(_page, services, wanted, user_id, limit)
     return _answer(found, limit, reader, standing.position, standing.lag_ms)
 
@@ -120,6 +126,7 @@ async def list_events_of_user(
     cursor: Cursor = None,
     min_position: MinPosition = None,
 ) -> Events:
+    user_id = checked_id(user_id, "user_id")
     wanted = EventFilter(app_number=reader.app_number or 0, before=_before(cursor, reader))
     standing = await caught_up(services, READ_MODEL, min_position)
     if await asyncio.to_thread(_number, services, wanted.app_number, user_id) is None:
@@ -146,18 +153,12 @@ async def list_event_names(
     return EventNames(names=names, position=standing.position, lag_ms=standing.lag_ms)
 
 
-def _utc(time: datetime | None) -> datetime | None:
-    if time is None:
-        return None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-
-
 def _where(text: str | None) -> tuple[Where, ...]:
     if text is None:
         return ()
     try:
         found = _decode_where(text)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise Rejected("where", f"is not a JSON list of conditions: {error}") from None
     conditions.check_all(found)
     return found

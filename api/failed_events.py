@@ -14,7 +14,7 @@ from api.auth import require
 from api.dialects.calls import readmit
 from commands.ingest import Outcome, Replay, replay
 from domain.errors import NotFound
-from domain.limits import DEFAULT_PAGE, MAX_PAGE
+from domain.limits import DEFAULT_PAGE, MAX_NUMBER, MAX_PAGE
 from domain.tracking import Refused
 from infrastructure import codec
 from infrastructure.bootstrap import Services
@@ -22,11 +22,14 @@ from projections import failed_events
 from projections.apps import Caller
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)]
-Before = Annotated[int | None, QueryParameter(description="a position: only what is older")]
+Before = Annotated[
+    int | None,
+    QueryParameter(ge=0, le=MAX_NUMBER, description="a position: only what is older"),
+]
 
 
 class FailedEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """`body` is what was received; bytes that are no text are shown as \\ufffd."""
+    """`body` is what was received; bytes that are no text are shown as the replacement character."""
 
     id: UUID
     position: int

@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from api.waiting import MinPosition, caught_up
+from domain.admission import checked_id
 from domain.errors import NotFound
 from infrastructure.bootstrap import Services
 from projections import people
@@ -18,7 +19,8 @@ from projections.apps import Caller
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
     """`traits`: name -> value; `trait_sources`: name -> when it was said and at what position.
-    `first_seen`, `last_seen` are by the events' own times."""
+    `first_seen`, `last_seen` are by the events' own times.
+    """
 
     user_id: str
     traits: dict[str, Any]
@@ -42,6 +44,7 @@ async def show_user(
     user_id: FromPath[str],
     min_position: MinPosition = None,
 ) -> UserAnswer:
+    user_id = checked_id(user_id, "user_id")
     standing = await caught_up(services, people.name, min_position)
     user = await asyncio.to_thread(_user, services, reader, user_id)
     return UserAnswer(user=user, position=standing.position, lag_ms=standing.lag_ms)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from litestar.params import QueryParameter
 
-from domain.limits import MAX_WAIT_SECONDS
+from domain.limits import MAX_NUMBER, MAX_WAIT_SECONDS
 from infrastructure.bootstrap import Services
 from infrastructure.positions import Standing
 
@@ -12,6 +12,7 @@ MinPosition = Annotated[
     int | None,
     QueryParameter(
         ge=0,
+        le=MAX_NUMBER,
         description="a position that a write answered: wait until the answer includes it, at most"
         f" {MAX_WAIT_SECONDS:.0f} s, else 504",
     ),

@@ -1,5 +1,6 @@
 """Organisations, their apps and the keys of both: events, state, decisions, evolve."""
 
+import re
 from datetime import datetime
 from typing import ClassVar, Literal, assert_never
 from uuid import UUID
@@ -8,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from domain.errors import Conflict, NotFound, Rejected
-from domain.limits import MAX_NAME_CHARS
+from domain.limits import MAX_AUTHORIZED_DOMAINS, MAX_NAME_CHARS
 
 KeyKind = Literal["write", "secret", "organisation"]
 PERMISSIONS: dict[str, tuple[str, ...]] = {
@@ -16,6 +17,8 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "secret": ("ingest", "read", "write"),
     "organisation": ("apps",),
 }
+_LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}([.]{_LABEL})*")  # RFC 1035, section 2.3.4
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +78,7 @@ def create_organisation(*, organisation_id: UUID, name: str, now: datetime) -> O
     )
 
 
-class NewApp(msgspec.Struct, frozen=True, kw_only=True):
+class NewApp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
     timezone: str = "UTC"
     authorized_domains: tuple[str, ...] = ()
@@ -93,7 +96,7 @@ def create_app(wanted: NewApp, *, app_id: UUID, organisation_id: UUID, now: date
         organisation_id=organisation_id,
         name=checked(wanted.name),
         timezone=known_zone(wanted.timezone),
-        authorized_domains=wanted.authorized_domains,
+        authorized_domains=known_hosts(wanted.authorized_domains),
         data_retention_days=wanted.data_retention_days,
     )
 
@@ -118,7 +121,7 @@ def issue_key(owner: Owner, wanted: NewKey, *, now: datetime) -> KeyIssued:
         kind=wanted.kind,
         digest=wanted.digest,
         last_four=wanted.last_four,
-        label=wanted.label,
+        label=checked_label(wanted.label),
     )
 
 
@@ -162,6 +165,25 @@ def checked(name: str) -> str:
     if not name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable():
         raise Rejected("name", f"must be 1 to {MAX_NAME_CHARS} printable characters")
     return name.strip()
+
+
+def checked_label(label: str) -> str:
+    """May be empty."""
+    if len(label) > MAX_NAME_CHARS or not label.isprintable():
+        raise Rejected("label", f"must be at most {MAX_NAME_CHARS} printable characters")
+    return label.strip()
+
+
+def known_hosts(domains: tuple[str, ...]) -> tuple[str, ...]:
+    """In lower case, as browsers write them in `Origin`."""
+    if len(domains) > MAX_AUTHORIZED_DOMAINS:
+        raise Rejected("authorized_domains", f"at most {MAX_AUTHORIZED_DOMAINS}")
+    hosts = tuple(domain.lower() for domain in domains)
+    for place, host in enumerate(hosts):
+        if not _HOST.fullmatch(host):
+            issue = "must be a host name such as example.com, without scheme, port or path"
+            raise Rejected(f"authorized_domains[{place}]", issue)
+    return hosts
 
 
 def known_zone(name: str) -> str:

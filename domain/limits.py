@@ -13,6 +13,8 @@ MIN_YEAR = 2000
 MAX_YEAR = 2100
 MAX_CLOCK_AHEAD_SECONDS = 24 * 3600  # a corrected timestamp may not lie further in the future
 
+MAX_AUTHORIZED_DOMAINS = 100  # of one app
+
 MAX_PAGE = 1000
 DEFAULT_PAGE = 50
 MAX_BREAKDOWN = 100

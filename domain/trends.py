@@ -11,7 +11,7 @@ import msgspec
 from domain.apps import known_zone
 from domain.conditions import Where, check_all, check_property
 from domain.errors import Rejected
-from domain.limits import MAX_BREAKDOWN, MAX_BUCKETS, MAX_NAME_CHARS, MAX_YEAR, MIN_YEAR
+from domain.limits import MAX_BREAKDOWN, MAX_BUCKETS, MAX_NAME_CHARS, MAX_NUMBER, MAX_YEAR, MIN_YEAR
 
 Interval = Literal["hour", "day", "week", "month"]
 ALL = "$all"  # the label when neither an event nor a breakdown was asked for
@@ -91,6 +91,8 @@ def check(question: Question) -> Buckets:
     if question.event is not None and not 1 <= len(question.event) <= MAX_NAME_CHARS:
         raise Rejected("event", f"must have 1 to {MAX_NAME_CHARS} characters")
     check_all(question.where)
+    if question.min_position is not None and not 0 <= question.min_position <= MAX_NUMBER:
+        raise Rejected("min_position", "must be a position that a write answered")
     if question.breakdown is not None:
         check_property(question.breakdown.property, "breakdown.property")
         if not 1 <= question.breakdown.limit <= MAX_BREAKDOWN:

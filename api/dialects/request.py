@@ -112,9 +112,13 @@ def explained(error: msgspec.ValidationError) -> Rejected:
         return Rejected(unknown[1], "is not a field of an event; put it into properties")
     place = _PATH.search(issue)
     field = place[1] if place and place[1] else "message"
-    issue = _PATH.sub("", issue)
+    return Rejected(field, in_words(_PATH.sub("", issue)))
+
+
+def in_words(issue: str) -> str:
+    """What msgspec says of a value, for people who don't write Python."""
     if "datetime" in issue:
-        return Rejected(field, A_TIME)
+        return A_TIME
     for short, word in _WORDS:
         issue = re.sub(rf"\b{short}\b", word, issue)
-    return Rejected(field, issue[:1].lower() + issue[1:])
+    return issue[:1].lower() + issue[1:]
