@@ -24,7 +24,8 @@ class Trends(msgspec.Struct, frozen=True, kw_only=True):
 class TrendsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """`source`: what was read to answer, the rollup by `day` or `hour`, or the `rows`. The answer
     includes everything up to `position` of the log and perhaps more; `lag_ms` is how long the
-    oldest event behind it has waited."""
+    oldest event behind it has waited.
+    """
 
     data: Trends
     position: int

@@ -18,7 +18,8 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 def key_in(headers: Headers, query: bytes = b"") -> str | None:
     """From `Authorization: Bearer`, `Authorization: Basic` (the key is the user name),
-    `X-API-Key`, or the query's `writeKey`."""
+    `X-API-Key`, or the query's `writeKey`.
+    """
     for name, value in headers:
         if name == b"authorization":
             key = _authorised(value)

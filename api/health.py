@@ -18,7 +18,8 @@ class Alive(msgspec.Struct, frozen=True, kw_only=True):
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """`checks`: store (a durable write), feed (a stored publish), analytics (a query).
-    Projections do not make it unready: a stale answer says its position."""
+    Projections do not make it unready: a stale answer says its position.
+    """
 
     ready: bool
     checks: dict[str, Finding]

@@ -10,12 +10,12 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.enums import ScopeType
+from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import HTTPScope, Receive, Scope, Send
 from prometheus_client import Counter
 
-from api.auth import Headers, check_origin, key_in, require
+from api.auth import check_origin, key_in, require
 from api.body import open_body
 from api.dialects.calls import CALLS, admit
 from api.dialects.request import Answer
@@ -95,7 +95,7 @@ async def _serve(services: Services, scope: HTTPScope, receive: Receive, send: S
         await _reply(send, Answer(status_of(error), _encode(problem_of(error))), headers_of(error))
     except _Gone:
         return
-    except Exception:
+    except Exception:  # noqa: BLE001  the last line before the sender: logged, and told as ours
         _log.exception("ingest failed", path=scope["path"])
         await _reply(send, Answer(500, _encode(_FAULT)), {})
 
@@ -172,7 +172,8 @@ def _client(services: Services, request: Request) -> Client:
 
 def _address(request: Request, trusted_proxies: int) -> str | None:
     """Each trusted proxy appends the address that it saw, so the sender's stands that many from
-    the right; what is left of it the sender may have made up."""
+    the right; what is left of it the sender may have made up.
+    """
     if trusted_proxies:
         forwarded = (request.header(b"x-forwarded-for") or "").split(",")
         if len(forwarded) >= trusted_proxies:

@@ -1,4 +1,4 @@
-"""One OpenAPI document of both applications, and of the write routes that the framework can't see."""
+"""One OpenAPI document of both applications and of the write routes, which the framework can't see."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ def document(*applications: Litestar) -> Document:
     return merged
 
 
-# msgspec's own schemas stop at a default of type Raw, so the bodies are described from their fields.
+# msgspec's own schemas stop at a default of type Raw: the bodies are described by their fields.
 _BODIES = (native.EventBody, native.EventsBody, segment.CallBody, segment.CallsBody)
 _ANSWERS = (native.Taken, native.BatchTaken, segment.SegmentTaken, Problem, Outcome)
 _TIME = {

@@ -6,7 +6,6 @@ uvloop and a bare protocol, so that on two cores the generator costs about 15 µ
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-
 from typing import cast
 
 import msgspec
@@ -37,7 +36,8 @@ class _Connection(asyncio.Protocol):
 
     def send(self, request: bytes, due: float | None = None) -> None:
         """A paced request counts from when it was due, so that waiting for a free connection
-        is not left out (coordinated omission)."""
+        is not left out (coordinated omission).
+        """
         self._sent = time.perf_counter() if due is None else due
         self.transport.write(request)
 

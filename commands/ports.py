@@ -18,7 +18,8 @@ class NewEvent(NamedTuple):
 
 class Receipt(NamedTuple):
     """Where the event stands on the log. `stored` is what the log had already under this stream
-    id, in which case nothing was written; else None."""
+    id, in which case nothing was written; else None.
+    """
 
     position: int
     stored: msgspec.Struct | None = None

@@ -14,7 +14,8 @@ EMPTY = msgspec.Raw(b"{}")
 
 class Client(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Where the message came from, as seen at the edge. Personal data: one place, so that
-    erasure finds it. `country` is ISO 3166-1 alpha-2 from a CDN header, when there was one."""
+    erasure finds it. `country` is ISO 3166-1 alpha-2 from a CDN header, when there was one.
+    """
 
     ip: str | None = None
     user_agent: str | None = None
@@ -48,7 +49,8 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
 
 class Tracked(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """Something that somebody did. `kind` is track, page or screen; a page or a screen has its
-    name in `event` and its properties hold what the SDK put beside it."""
+    name in `event` and its properties hold what the SDK put beside it.
+    """
 
     TOPIC: ClassVar[str] = "tracked.v1"
     event: str

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, text
 _COLUMNS = "name, version, position, recorded_at, filling, rules, updated_at"
 _READ = text(f"SELECT {_COLUMNS} FROM projections.checkpoints WHERE name = :name")
 _LOCK = text(
-    f"SELECT {_COLUMNS} FROM projections.checkpoints WHERE name = ANY(:names) ORDER BY name FOR UPDATE"
+    f"SELECT {_COLUMNS} FROM projections.checkpoints"
+    " WHERE name = ANY(:names) ORDER BY name FOR UPDATE"
 )
 _WRITE = text(
     "INSERT INTO projections.checkpoints (name, version, position, recorded_at, filling, rules)"
@@ -23,7 +24,8 @@ _ALL = text(f"SELECT {_COLUMNS} FROM projections.checkpoints ORDER BY name")
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """`recorded_at` is when the event at `position` was stored. `filling` names the tables, and
-    `rules` the enrichment that they were begun with, where a read model has these."""
+    `rules` the enrichment that they were begun with, where a read model has these.
+    """
 
     name: str
     version: int

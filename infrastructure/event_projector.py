@@ -183,7 +183,8 @@ class EventProjector:
 
     def _write(self, page: list[Recorded], after: int) -> None:
         """The lock on the checkpoint's row is the fence: whoever has moved the read model
-        meanwhile (another projector, a rebuild) is noticed before anything is written."""
+        meanwhile (another projector, a rebuild) is noticed before anything is written.
+        """
         last = page[-1]
         with self._engine.begin() as connection:
             connection.execute(text("SET LOCAL synchronous_commit = off"))

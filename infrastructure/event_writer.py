@@ -63,11 +63,6 @@ class EventWriter:
 
     @property
     def generation(self) -> str:
-        """Which filling of the table this writer knows; an exchange of tables changes it."""
-        return self._generation
-
-    @property
-    def generation(self) -> str:
         """Names this filling of the table: another after a rebuild. Known after `recover`."""
         return self._generation
 

@@ -113,7 +113,8 @@ def _follows(page: list[Entry], position: int) -> bool:
 
 def _replace_outdated(settings: Settings, models: ReadModels) -> None:
     """Read models that another version of the code made are built anew beside the old ones,
-    which answer until then."""
+    which answer until then.
+    """
     for projection in models.outdated():
         _log.info("building a new version", projection=projection.name)
         with open_log(settings.database_url) as log:

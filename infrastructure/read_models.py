@@ -72,7 +72,8 @@ class ReadModels:
 
     def prepare(self) -> None:
         """Makes missing tables. A read model of another version keeps serving as it is until
-        `projections rebuild` replaces it; see `outdated`."""
+        `projections rebuild` replaces it; see `outdated`.
+        """
         with self._engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(4712)"))
             for projection in self._projections:

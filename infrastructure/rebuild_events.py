@@ -55,7 +55,8 @@ class RebuildEvents:
 
     def verify(self, progress: Progress) -> Rebuilt:
         """Rows never change once written, so both tables are compared up to the live one's
-        position while it goes on."""
+        position while it goes on.
+        """
         self._build(progress)
         position = self._live_position()
         self._fill(position)

@@ -1,4 +1,4 @@
-"""Questions to the events read model that are not about numbers: lists, and which names there are."""
+"""Questions to the events read model that are no trends: lists, and which names there are."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -40,7 +40,8 @@ class Query(NamedTuple):
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     """All that is given must hold. `end` is excluded. `number` is that of a distinct id. `before`:
-    (microseconds since 1970, position) of the last row of the page before."""
+    (microseconds since 1970, position) of the last row of the page before.
+    """
 
     app_number: int
     event: str | None = None

@@ -185,7 +185,8 @@ def _columns(values: Iterator[tuple[Any, ...]], *names: str) -> dict[str, str]:
 
 def _literal(values: Sequence[Any]) -> str:
     """An array in Postgres' text form. The driver's own way visits each element with several
-    regular expressions, which was two thirds of the cost of a page."""
+    regular expressions, which was two thirds of the cost of a page.
+    """
     match values[0]:
         case str():
             return _quoted(values)
@@ -266,7 +267,7 @@ _UPSERT_TRAIT = _traits.on_conflict_do_update(
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """`traits`: name -> {value, timestamp, position}; `messages`: how many were sent with the id."""
+    """`traits`: name -> {value, timestamp, position}; `messages`: how many the id has sent."""
 
     number: int
     messages: int

@@ -6,7 +6,6 @@ client cost of an append. Layout: array_send in src/backend/utils/adt/arrayfuncs
 
 import struct
 from collections.abc import Sequence
-
 from typing import Any
 
 from psycopg import AsyncConnection, Connection

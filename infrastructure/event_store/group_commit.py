@@ -53,6 +53,7 @@ class GroupCommit:
         self._commit_events = commit_events
         self._queue: deque[_Waiting] = deque()
         self._queued = 0
+        self._unanswered: set[asyncio.Future[list[Receipt]]] = set()
         self._arrived = asyncio.Event()
         self._connection: AsyncConnection[Any] | None = None
         self.writer: asyncio.Task[None]  # ends only by a fault of ours
@@ -62,21 +63,24 @@ class GroupCommit:
         self.writer = asyncio.create_task(self._write(), name="group commit")
 
     async def close(self) -> None:
-        """Commits what was taken before, then closes."""
-        while self._queue and not self._failing:
-            await asyncio.sleep(0.01)
+        """Answers whoever waits, then closes."""
+        if self._unanswered:
+            await asyncio.wait(self._unanswered)
         self.writer.cancel()
         await asyncio.gather(self.writer, return_exceptions=True)
         await self._disconnect()
 
     async def append(self, events: Sequence[NewEvent]) -> list[Receipt]:
         """Raises Overloaded when the queue is full or the store can't be reached; then the caller
-        can't know whether the events are stored, and sending them again is safe."""
+        can't know whether the events are stored, and sending them again is safe.
+        """
         if not events:
             return []
         if self._failing or self._queued + len(events) > self._queue_events:
             raise Overloaded("the event store can't keep up; send it again", _RETRY_AFTER)
         answer: asyncio.Future[list[Receipt]] = asyncio.get_running_loop().create_future()
+        self._unanswered.add(answer)
+        answer.add_done_callback(self._unanswered.discard)
         self._queue.append(_Waiting(events, answer))
         self._queued += len(events)
         self._arrived.set()

@@ -1,7 +1,7 @@
 """Reading the log in position order."""
 
-from typing import Any, NamedTuple
 from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection

@@ -30,7 +30,8 @@ _SAVE = "SELECT log.save_events(%s::uuid[], %s::bigint[], %s::uuid[], %s::text[]
 class LogRecorder(PostgresApplicationRecorder):
     """The library's recorder on our table: the append function takes the advisory lock, numbers
     positions from the head and fills the envelope's columns. The library's own table lock would
-    stall every writer during VACUUM and CREATE INDEX CONCURRENTLY."""
+    stall every writer during VACUUM and CREATE INDEX CONCURRENTLY.
+    """
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int] | None:
         if not stored_events:
