@@ -29,7 +29,7 @@ Before = Annotated[
 
 
 class FailedEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """`body` is what was received; bytes that are no text are shown as the replacement character."""
+    """`body` is what was received; bytes that are no text are shown as U+FFFD."""
 
     id: UUID
     position: int

@@ -1,4 +1,4 @@
-"""One OpenAPI document of both applications and of the write routes, which the framework can't see."""
+"""One OpenAPI document of both applications and of the write routes, which Litestar can't see."""
 
 from typing import Any
 

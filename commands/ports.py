@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
 
 
-class NewEvent(NamedTuple):
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
     """`stream_id`: the 16 bytes of the id that makes it idempotent."""
 
     stream_id: bytes
@@ -16,7 +16,7 @@ class NewEvent(NamedTuple):
     event: msgspec.Struct
 
 
-class Receipt(NamedTuple):
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """Where the event stands on the log. `stored` is what the log had already under this stream
     id, in which case nothing was written; else None.
     """
