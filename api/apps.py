@@ -114,21 +114,26 @@ def show_app(
     return App(app=_app(services, organisation, app_id))
 
 
-@post("/v1/apps/{app_id:uuid}/keys", sync_to_thread=True)
-def issue_key(
+@post("/v1/apps/{app_id:uuid}/keys")
+async def issue_key(
     services: NamedDependency[Services],
     organisation: NamedDependency[Caller],
     app_id: FromPath[UUID],
     data: JSONBody[WantedKey],
 ) -> NewKeyAnswer:
-    _app(services, organisation, app_id)
+    await asyncio.to_thread(_app, services, organisation, app_id)
     if data.kind == "organisation":
         raise Rejected("kind", "an app's key is `write` or `secret`")
-    created = commands.issue_key(
-        services.streams, services.clock, app_id, kind=data.kind, label=data.label
-    )
+    created = await asyncio.to_thread(_issue, services, app_id, data)
+    await services.positions.reached(apps.name, created.position, seconds=MAX_WAIT_SECONDS)
     return NewKeyAnswer(
         key_id=created.key_id, key=created.key, kind=created.kind, position=created.position
+    )
+
+
+def _issue(services: Services, app_id: UUID, wanted: WantedKey) -> commands.CreatedKey:
+    return commands.issue_key(
+        services.streams, services.clock, app_id, kind=wanted.kind, label=wanted.label
     )
 
 
