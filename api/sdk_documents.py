@@ -1,5 +1,6 @@
 """What the browser SDKs of Segment and RudderStack fetch before they send anything."""
 
+from pathlib import Path
 from typing import Any
 
 from litestar import Request, get
@@ -9,9 +10,11 @@ from litestar.params import FromPath
 
 from api.auth import key_in, require
 from api.dialects.browser import rudderstack_source, segment_settings
-from domain.errors import MissingKey
+from domain.errors import MissingKey, NotFound
+from domain.keys import is_well_formed
 from infrastructure.bootstrap import Services
 
+_SCRIPT = Path(__file__).parent / "static" / "segment" / "analytics.min.js"
 _ANY_ORIGIN = [ResponseHeader(name="access-control-allow-origin", value="*")]
 
 
@@ -36,8 +39,24 @@ async def show_rudderstack_source(
     return rudderstack_source(_own_url(request, services), key)
 
 
+@get(
+    "/analytics.js/v1/{write_key:str}/analytics.min.js",
+    media_type="text/javascript",
+    response_headers=[ResponseHeader(name="cache-control", value="public, max-age=3600")],
+    security=[],
+    sync_to_thread=False,
+)
+def show_segment_script(write_key: FromPath[str]) -> bytes:
+    """Segment's own browser SDK (MIT), unchanged: the snippet that pages already have loads it
+    from the host that it sends to.
+    """
+    if not is_well_formed(write_key):
+        raise NotFound("this is not a key of Appizer")
+    return _SCRIPT.read_bytes()
+
+
 def _own_url(request: Request[Any, Any, Any], services: Services) -> str:
     return services.settings.public_url or str(request.base_url).rstrip("/")
 
 
-ROUTES = (show_segment_settings, show_rudderstack_source)
+ROUTES = (show_segment_settings, show_rudderstack_source, show_segment_script)
