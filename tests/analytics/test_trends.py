@@ -1,0 +1,323 @@
+"""Trends against a plain count in Python over the same events."""
+
+import random
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from domain.conditions import Where, lookup, matches
+from domain.errors import Rejected
+from domain.trends import NONE, OTHER, Breakdown, Question, check
+from infrastructure.analytics_engine import AnalyticsEngine
+from projections.events import COLUMNS, create_table
+from projections.trends import plan, series
+
+# Both ends of summer time in all zones below lie in these months.
+FIRST, LAST = datetime(2026, 2, 20, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC)
+ZONES = [
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Asia/Kolkata",
+    "Australia/Lord_Howe",
+    "America/Santiago",  # summer time begins at midnight: that day has none
+]
+NOW = datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+FACTS = {"$country": "", "$browser": "Firefox", "$os": ""}
+
+
+@pytest.fixture(scope="module")
+def happened(tracked):
+    """Events at random, and many around the changes of the clocks."""
+    dice = random.Random(2)
+    seconds = int((LAST - FIRST).total_seconds())
+    times = [FIRST + timedelta(seconds=dice.random() * seconds) for _ in range(4000)]
+    changes = ["2026-03-08 07", "2026-03-29 01", "2026-04-04 15", "2026-04-05 03"]
+    changes += ["2026-09-06 04", "2026-10-03 15", "2026-10-25 01", "2026-11-01 06"]
+    for change in changes:
+        at = datetime.fromisoformat(f"{change}:00").replace(tzinfo=UTC)
+        times += [at + timedelta(minutes=dice.randint(-180, 180)) for _ in range(150)]
+    return [
+        tracked(
+            position,
+            at,
+            event=dice.choice(["commit", "commit", "merge", "tag ö'\\"]),
+            user=f"u{dice.randint(1, 60)}",
+            **_properties(dice),
+        )
+        for position, at in enumerate(times, 1)
+    ]
+
+
+def _properties(dice):
+    found = {"size": dice.choice([1, 5, 2.5, "5"])}
+    if dice.random() < 0.8:
+        found["ext"] = dice.choice(["py", "rs", "ts", "c", "$none", "go", None])
+    if dice.random() < 0.5:
+        found["file"] = {"depth": dice.randint(0, 9)}
+    return found
+
+
+@pytest.fixture(scope="module")
+def filled(engine_url, happened, block):
+    """The table has the events in several parts, and another app's beside them."""
+    engine = AnalyticsEngine(engine_url)
+    engine.command(create_table("trend_events", generation="test"))
+    for at in range(0, len(happened), 1500):
+        engine.insert_rows("trend_events", COLUMNS, block(happened[at : at + 1500]).data)
+    columns = ", ".join(COLUMNS[1:])
+    engine.command(
+        f"INSERT INTO trend_events (app_number, {columns})"
+        f" SELECT 2, {columns} FROM trend_events WHERE app_number = 1 AND position < 500"
+    )
+    yield engine
+    engine.command("DROP TABLE trend_events SYNC")
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def ask(filled):
+    """The answer to a question, and the source that was used."""
+
+    def _ask(question, **settings):
+        buckets = check(question)
+        made = plan(question, buckets, app_number=1, table="trend_events")
+        answer = filled.query(made.sql, made.parameters, {**made.settings, **settings})
+        return series(question, buckets, answer.rows, now=NOW), made.source
+
+    return _ask
+
+
+def _key(at, zone, interval):
+    """What a clock and a calendar in the zone show: equal within a bucket."""
+    local = at.astimezone(ZoneInfo(zone))
+    match interval:
+        case "hour":
+            return (local.date(), local.hour, local.utcoffset())
+        case "day":
+            return local.date()
+        case "week":
+            return local.isocalendar()[:2]
+        case _:
+            return (local.year, local.month)
+
+
+def _expected(happened, question, *, start, end):
+    """Label -> (bucket key -> value, total), before the top ones are chosen."""
+    groups = defaultdict(lambda: defaultdict(list))
+    for recorded in happened:
+        event = recorded.event
+        properties = {**msgspec.json.decode(event.properties), **FACTS, "$event": event.event}
+        number = int(event.user_id[1:])
+        properties["$country"] = f"C{number % 3}" if number % 4 else ""
+        if question.event not in (None, event.event) or not start <= event.timestamp < end:
+            continue
+        if not all(matches(where, properties) for where in question.where):
+            continue
+        label = ""
+        if question.breakdown:
+            value = lookup(properties, question.breakdown.property)
+            label = value if value is None or isinstance(value, str) else json_text(value)
+        key = _key(event.timestamp, question.timezone, question.interval)
+        groups[label][key].append(event.user_id)
+    return groups
+
+
+def json_text(value):
+    return msgspec.json.encode(value).decode()
+
+
+def _number(question, users):
+    return len(set(users)) if question.measure == "unique" else len(users)
+
+
+def _as_compared(question, found):
+    """Label -> bucket key -> value, without zeros; and label -> total."""
+    values = {
+        one.label: {
+            _key(datetime.fromisoformat(v.start), question.timezone, question.interval): v.value
+            for v in one.values
+            if v.value
+        }
+        for one in found
+    }
+    return values, {one.label: one.total for one in found}
+
+
+def _counted(question, groups):
+    values = {
+        label: {key: _number(question, users) for key, users in cells.items()}
+        for label, cells in groups.items()
+    }
+    return values, {label: _total(question, cells) for label, cells in groups.items()}
+
+
+def _total(question, cells):
+    return _number(question, [user for users in cells.values() for user in users])
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("interval", ["hour", "day", "week", "month"])
+@pytest.mark.parametrize("measure", ["total", "unique"])
+def test_every_bucket_is_what_a_plain_count_says(ask, happened, zone, interval, measure):
+    question = Question(
+        start="2026-03-01", to="2026-11-10", interval=interval, timezone=zone, measure=measure
+    )
+    found, source = ask(question)
+    start = datetime(2026, 3, 1, tzinfo=ZoneInfo(zone))
+    end = datetime(2026, 11, 11, tzinfo=ZoneInfo(zone))
+    values, totals = _counted(question, _expected(happened, question, start=start, end=end))
+    assert _as_compared(question, found) == ({"$all": values[""]}, {"$all": totals[""]})
+    hourly = "rows" if zone in ("Asia/Kolkata", "Australia/Lord_Howe") else "hour"
+    assert source == ("day" if zone == "UTC" and interval != "hour" else hourly)
+
+
+@pytest.mark.parametrize("measure", ["total", "unique"])
+@pytest.mark.parametrize("name", ["ext", "size", "file.depth", "$country", "$event", "absent"])
+@pytest.mark.parametrize("limit", [2, 100])
+def test_a_breakdown_has_the_largest_values_and_one_for_all_others(
+    ask, happened, measure, name, limit
+):
+    question = Question(
+        start="2026-03-01",
+        to="2026-09-30",
+        interval="month",
+        timezone="Europe/Berlin",
+        measure=measure,
+        breakdown=Breakdown(name, limit),
+        where=(Where("size", "not_equals", 1),) if name != "$event" else (),
+    )
+    found, source = ask(question)
+    zone = ZoneInfo("Europe/Berlin")
+    start, end = datetime(2026, 3, 1, tzinfo=zone), datetime(2026, 10, 1, tzinfo=zone)
+    groups = _expected(happened, question, start=start, end=end)
+    order = sorted(groups, key=lambda g: (-_total(question, groups[g]), g is None, g or ""))
+    expected = [(NONE if g is None else g, groups[g]) for g in order[:limit]]
+    if rest := order[limit:]:
+        expected.append((OTHER, _joined([groups[g] for g in rest])))
+    assert [one.label for one in found] == [label for label, _ in expected]
+    assert [one.total for one in found] == [_total(question, cells) for _, cells in expected]
+    for one, (_, cells) in zip(found, expected, strict=True):
+        counted = {key: _number(question, users) for key, users in cells.items()}
+        assert _as_compared(question, [one])[0] == {one.label: counted}
+    assert source == ("hour" if name == "$event" else "rows")
+
+
+def _joined(all_cells):
+    joined = defaultdict(list)
+    for cells in all_cells:
+        for key, users in cells.items():
+            joined[key] += users
+    return joined
+
+
+def test_event_and_conditions_narrow_the_count(ask, happened):
+    question = Question(
+        start="2026-03-01T06:30:00+05:30",
+        to="2026-08-01T00:00:00.5Z",
+        event="tag ö'\\",
+        where=(Where("ext", "in", ["py", "rs"]), Where("file.depth", "less", 7)),
+    )
+    found, source = ask(question)
+    start = datetime(2026, 3, 1, 1, tzinfo=UTC)
+    end = datetime(2026, 8, 1, 0, 0, 0, 500_000, tzinfo=UTC)
+    values, totals = _counted(question, _expected(happened, question, start=start, end=end))
+    label = "tag ö'\\"
+    assert _as_compared(question, found) == ({label: values[""]}, {label: totals[""]})
+    assert (source, totals[""] > 20) == ("rows", True)
+
+
+def test_nothing_that_happened_is_zeros(ask):
+    (one,), _ = ask(Question(start="2026-03-01", to="2026-03-03", event="never"))
+    assert [v.value for v in one.values] == [0, 0, 0]
+    assert one.total == 0
+
+
+def test_a_bucket_is_complete_when_it_is_over(ask):
+    question = Question(
+        start="2026-10-25T01:00:00+02:00",
+        to="2026-10-25T04:00:00+01:00",
+        interval="hour",
+        timezone="Europe/Berlin",
+    )
+    (one,), _ = ask(question)
+    assert [(v.start[11:], v.complete) for v in one.values] == [
+        ("01:00:00+02:00", True),
+        ("02:00:00+02:00", True),
+        ("02:00:00+01:00", False),
+        ("03:00:00+01:00", False),
+    ]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+@pytest.mark.parametrize("measure", ["total", "unique"])
+@pytest.mark.parametrize("event", [None, "commit"])
+@pytest.mark.parametrize("breakdown", [None, Breakdown("$event")])
+def test_hot_questions_read_a_rollup_and_not_the_rows(ask, zone, measure, event, breakdown):
+    """The engine fails where it would not."""
+    ask(
+        Question(
+            start="2026-03-10",
+            to="2026-04-10",
+            timezone=zone,
+            measure=measure,
+            event=event,
+            breakdown=breakdown,
+        ),
+        force_optimize_projection=1,
+    )
+
+
+DAYS = [
+    ("Europe/Berlin", "2026-03-29", 23),
+    ("Europe/Berlin", "2026-10-25", 25),
+    ("Australia/Lord_Howe", "2026-04-05", 24.5),
+    ("America/Santiago", "2026-09-06", 23),
+]
+
+
+@pytest.mark.parametrize(("zone", "day", "hours"), DAYS)
+def test_a_day_on_which_the_clocks_change_has_its_own_length(zone, day, hours):
+    first, end = check(Question(start=day, to=day, timezone=zone)).bounds
+    assert (end - first) / 3600 == hours
+
+
+def test_weeks_begin_on_monday_and_reach_beyond_the_range():
+    buckets = check(Question(start="2026-01-01", to="2026-01-12", interval="week"))
+    starts = [datetime.fromtimestamp(second, UTC).date() for second in buckets.bounds]
+    assert [str(start) for start in starts] == [
+        "2025-12-29",
+        "2026-01-05",
+        "2026-01-12",
+        "2026-01-19",
+    ]
+
+
+WRONG = [
+    ({"from": "2026-01-02", "to": "2026-01-01"}, "to"),
+    ({"from": "yesterday", "to": "2026-01-01"}, "from"),
+    ({"from": "2026-02-30", "to": "2026-03-01"}, "from"),
+    ({"from": "1999-01-01", "to": "2026-01-01"}, "from"),
+    ({"from": "2026-01-01", "to": "9999-12-31"}, "to"),
+    ({"from": "2026-01-01", "to": "2026-01-02", "timezone": "Mars/Olympus"}, "timezone"),
+    ({"from": "2024-01-01", "to": "2026-01-02", "interval": "hour"}, "interval"),
+    ({"from": "2026-01-01", "to": "2026-01-02", "event": ""}, "event"),
+    (
+        {"from": "2026-01-01", "to": "2026-01-02", "breakdown": {"property": ""}},
+        "breakdown.property",
+    ),
+    (
+        {"from": "2026-01-01", "to": "2026-01-02", "breakdown": {"property": "a", "limit": 0}},
+        "breakdown.limit",
+    ),
+]
+
+
+@pytest.mark.parametrize(("asked", "field"), WRONG)
+def test_a_question_without_sense_is_refused_with_the_field(asked, field):
+    with pytest.raises(Rejected) as refused:
+        check(msgspec.convert(asked, Question))
+    assert refused.value.field == field
