@@ -102,13 +102,14 @@ def _message(name: str, events: list[type]) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    _, components = msgspec.json.schema_components([*EVENTS, CloudEvent], ref_template=_TEMPLATE)
-    schemas = {name: _plain(schema) for name, schema in components.items()}
+    described = [CloudEvent, *map(_described, EVENTS)]
+    _, schemas = msgspec.json.schema_components(described, ref_template=_TEMPLATE)
     schemas["CloudEvent"]["properties"] |= {
         "specversion": {"const": "1.0"},
         "id": {"type": "string", "pattern": "^evt_[0-9a-f]{32}(-[0-9]+)?$"},
         "source": {"type": "string", "pattern": f"^/(system|apps/{_UUID})$"},
         "position": _POSITION,
+        "time": {"type": "string", "format": "date-time"},
     }
     return schemas | {_carrier(event): _envelope(event) for event in EVENTS}
 
@@ -135,12 +136,23 @@ def _topic(event: type) -> str:
     return topic
 
 
-def _plain(schema: Any) -> Any:
-    """Defaults that are raw JSON become values."""
-    if isinstance(schema, msgspec.Raw):
-        return msgspec.json.decode(schema)
-    if isinstance(schema, dict):
-        return {key: _plain(value) for key, value in schema.items()}
-    if isinstance(schema, list | tuple):
-        return [_plain(value) for value in schema]
-    return msgspec.to_builtins(schema)
+def _described(event: type) -> type:
+    """The same struct with its raw JSON as what it is, an object: msgspec describes no default
+    that is raw.
+    """
+    fields = [_field(field) for field in msgspec.structs.fields(event)]
+    return msgspec.defstruct(
+        event.__name__, fields, kw_only=True, namespace={"__doc__": event.__doc__}
+    )
+
+
+def _field(field: msgspec.structs.FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:
+    if field.type is msgspec.Raw:
+        empty: Any = msgspec.field(default_factory=dict[str, Any])
+        return field.encode_name, dict[str, Any], empty
+    if field.default_factory is not msgspec.NODEFAULT:
+        made: Any = msgspec.field(default_factory=field.default_factory)
+        return field.encode_name, field.type, made
+    if field.default is not msgspec.NODEFAULT:
+        return field.encode_name, field.type, field.default
+    return field.encode_name, field.type

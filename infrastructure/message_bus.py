@@ -25,7 +25,7 @@ PROBE_STREAM = "APPIZER_PROBE"
 PROBE_SUBJECT = "appizer.probe"
 HEADERS_BYTES = 2048  # what the headers of one message may take; NATS counts them as payload
 DUPLICATE_WINDOW = 120.0
-CONNECT_SECONDS = 3
+CONNECT_SECONDS = 2
 ANSWER_SECONDS = 5.0
 HEARTBEAT_SECONDS = 1.0
 _WRONG_LAST_SEQUENCE = 10071
@@ -76,10 +76,13 @@ async def connect(url: str, name: str) -> "Bus":
                 closed_cb=bus.give_up,
                 allow_reconnect=False,
                 connect_timeout=CONNECT_SECONDS,
+                # The client tries again even for the first connection, and can't be told not to.
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
                 ping_interval=5,
                 pending_size=32 * 1024 * 1024,
             ),
-            2 * CONNECT_SECONDS,
+            CONNECT_SECONDS + 1,
         )
     return bus
 
@@ -107,7 +110,7 @@ def _translated() -> Iterator[None]:
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
             raise
-        raise BusError(f"NATS: {str(error) or type(error).__name__}") from None
+        raise BusError(f"NATS: {str(error) or 'connection lost'}") from None
 
 
 class Bus:

@@ -57,6 +57,33 @@ _SAVED = "SELECT position FROM projections.checkpoints WHERE name = 'relay'"
 Connect = Callable[[str, str], Awaitable[Bus]]
 
 
+class Page(NamedTuple):
+    """Positions `first` to `last` of one log. Retention may have left holes in between."""
+
+    log: UUID
+    first: int
+    last: int
+
+
+class Place(NamedTuple):
+    """Which message of which page: the `part`-th (from 1) of `parts`."""
+
+    page: Page
+    part: int
+    parts: int
+
+
+class Standing(NamedTuple):
+    """Where the stream ends. The relay goes on after `position`, once it has completed `half`, a
+    page of which only the events in `present` are there.
+    """
+
+    sequence: int
+    position: int
+    half: Place | None = None
+    present: frozenset[int] = frozenset()
+
+
 def run(settings: Settings) -> None:
     """Until SIGTERM or SIGINT. Waits for Postgres and NATS when they are away; any other error
     ends the process.
@@ -98,16 +125,26 @@ async def refill(settings: Settings, first: int = 1) -> None:
     next page, one that starts later sees it at once.
     """
     tail = await asyncio.to_thread(LogTail, settings.database_url)
+    try:
+        await _refill(settings, Page(tail.log_id, first, first - 1))
+    finally:
+        tail.close()
+
+
+async def _refill(settings: Settings, before: Page) -> None:
+    """`before`: an empty page, after which the relay goes on."""
     bus = await message_bus.connect(settings.nats_url, "refill")
     try:
         await bus.ensure_stream(settings.retention_of_feed_seconds)
-        page = Page(tail.log_id, first, first - 1)
-        headers = _headers(page, 1, 1) | {"Appizer-First": str(first), "Appizer-Last": "0"}
+        headers = _headers(before, 1, 1) | {
+            "Appizer-First": str(before.first),
+            "Appizer-Last": str(before.last),
+            "Appizer-Previous": "0",
+        }
         marker = Outgoing(MARKER_SUBJECT, b"[]", headers)
         await bus.forget_before(await _put_at_end(bus, marker))
     finally:
         await bus.close()
-        tail.close()
 
 
 async def _put_at_end(bus: Bus, message: Outgoing, tries: int = 50) -> int:
@@ -118,33 +155,6 @@ async def _put_at_end(bus: Bus, message: Outgoing, tries: int = 50) -> int:
         except OutOfStep:
             continue
     raise OutOfStep("the relay was always faster; try again")
-
-
-class Page(NamedTuple):
-    """Positions `first` to `last` of one log. Retention may have left holes in between."""
-
-    log: UUID
-    first: int
-    last: int
-
-
-class Place(NamedTuple):
-    """Which message of which page: the `part`-th (from 1) of `parts`."""
-
-    page: Page
-    part: int
-    parts: int
-
-
-class Standing(NamedTuple):
-    """Where the stream ends. The relay goes on after `position`, once it has completed `half`, a
-    page of which only the events in `present` are there.
-    """
-
-    sequence: int
-    position: int
-    half: Place | None = None
-    present: frozenset[int] = frozenset()
 
 
 class LogTail:

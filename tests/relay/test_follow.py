@@ -1,0 +1,133 @@
+"""Following the feed: the subscriber of the README, and `appizer events`."""
+
+import json
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from api.cli.events import command
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "subscribe.py"
+
+
+@pytest.fixture
+def events(settings):
+    """`appizer events …`, configured by its environment."""
+
+    def invoke(*arguments: str):
+        return CliRunner().invoke(
+            command,
+            list(arguments),
+            env={
+                "APPIZER_DATABASE_URL": settings.database_url,
+                "APPIZER_NATS_URL": settings.nats_url,
+            },
+        )
+
+    return invoke
+
+
+def positions(result):
+    assert result.exit_code == 0, result.output
+    return [int(json.loads(line)["position"]) for line in result.stdout.splitlines()]
+
+
+def test_the_example_prints_new_events(log, relays, nats, until_relayed):
+    with relays.start_here():
+        until_relayed(log.append(1))
+        subscriber = subprocess.Popen(
+            [sys.executable, str(EXAMPLE), nats.url], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            # It says nothing when it has subscribed, so events are sent until it prints one.
+            while not select.select([subscriber.stdout], [], [], 0.1)[0]:
+                log.append(1, apps=1, body=b'{"event":"Signed up"}')
+            line = subscriber.stdout.readline()
+        finally:
+            subscriber.kill()
+            subscriber.wait()
+            subscriber.stdout.close()
+    assert line == f'tracked.v1 appizer.v1.{log.apps[0]}.tracked {{"event": "Signed up"}}\n'
+
+
+def test_the_example_has_fifteen_lines_of_code():
+    lines = [line for line in EXAMPLE.read_text().splitlines() if line.strip()]
+    assert len(lines) <= 15
+
+
+def test_tail_begins_at_a_position(events, log, relays, until_relayed):
+    with relays.start_here():
+        for _ in range(40):
+            head = log.append(5, apps=1)
+            until_relayed(head)
+    assert positions(events("tail", "--from-position", "123", "--count", "5", "--json")) == [
+        *range(123, 128)
+    ]
+    assert positions(events("tail", "--from-position", "1", "--count", "2", "--json")) == [1, 2]
+
+
+def test_tail_begins_at_a_time(events, log, relays, until_relayed):
+    with relays.start_here():
+        until_relayed(log.append(3, apps=1))
+    assert positions(events("tail", "--since", "5m", "--count", "3", "--json")) == [1, 2, 3]
+    assert positions(events("tail", "--since", "2020-01-01", "--count", "1", "--json")) == [1]
+
+
+def test_tail_shows_one_app_or_one_category(events, log, relays, until_relayed):
+    log.append(6, apps=2)
+    log.append_states([b"\x01{}"], [log.apps[0]], "identified.v1")
+    with relays.start_here():
+        until_relayed(7)
+    app = str(log.apps[1])
+    of_app = events("tail", "--from-position", "1", "--app", app, "--count", "3", "--json")
+    assert positions(of_app) == [2, 4, 6]
+    people = events("tail", "--since", "5m", "--category", "people", "--count", "1", "--json")
+    assert positions(people) == [7]
+
+
+def test_tail_prints_json_as_it_was_published(events, log, relays, until_relayed):
+    with relays.start_here():
+        until_relayed(log.append(1, body=b'{"n": 1.0}'))
+    line = events("tail", "--since", "5m", "--count", "1", "--json").stdout
+    assert '"data":{"n": 1.0}' in line
+    assert '"specversion":"1.0"' in line
+
+
+def test_tail_prints_lines_that_cannot_rewrite_the_terminal(events, log, relays, until_relayed):
+    with relays.start_here():
+        until_relayed(log.append(1, body='{"n":"é\x7f\u202e"}'.encode()))
+    line = events("tail", "--since", "5m", "--count", "1").stdout
+    assert line.endswith("tracked.v1     " + str(log.apps[0]) + ' {"n":"é\\x7f\\u202e"}\n')
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--since", "yesterday"),
+        ("--since", "5m", "--from-position", "1"),
+        ("--app", "a.b"),
+        ("--category", ">"),
+        ("--count", "0"),
+    ],
+)
+def test_tail_refuses_what_makes_no_sense(events, arguments):
+    assert events("tail", *arguments).exit_code == 2
+
+
+def test_refill_publishes_the_log_again(events, log, relays, until_relayed, expect_exact_copy):
+    with relays.start_here():
+        until_relayed(log.append(50))
+        assert events("refill").exit_code == 0
+        until_relayed(log.append(1))
+    expect_exact_copy()
+
+
+def test_refill_without_nats_says_so(events, nats):
+    nats.kill()
+    result = events("refill")
+    assert result.exit_code == 1
+    assert "NATS" in result.output
