@@ -23,6 +23,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "run": Subcommand("api.cli.run", "Run one role against configured servers."),
     "doctor": Subcommand("api.cli.doctor", "Say what is wrong and how to mend it."),
     "import": Subcommand("api.cli.importing", "Import events from a file or a git repository."),
+    "provision": Subcommand("api.cli.provision", "Make the first app and keys of an installation."),
     "apps": Subcommand("api.cli.apps", "Create and list apps."),
     "keys": Subcommand("api.cli.keys", "Create, list and revoke keys."),
     "projections": Subcommand("api.cli.projections", "List, check and rebuild the read models."),
