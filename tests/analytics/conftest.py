@@ -15,6 +15,8 @@ from projections.events import Seen
 from projections.projection import Recorded
 
 APP = UUID(int=7)
+
+
 @pytest.fixture
 def engine(engine_url: str) -> Iterator[AnalyticsEngine]:
     client = AnalyticsEngine(engine_url)
