@@ -60,7 +60,8 @@ class Row(NamedTuple):
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What the user said. `columns`: field -> column. `constants`: field or property -> value.
-    `zone` holds for timestamps without an offset."""
+    `zone` holds for timestamps without an offset.
+    """
 
     columns: dict[str, str] = {}
     constants: dict[str, str] = {}
@@ -121,7 +122,8 @@ def _check_complete(columns: Mapping[str, str], names: Sequence[str], wanted: Wa
 
 def _kinds(names: Sequence[str], sample: Sequence[Row]) -> dict[str, Kind]:
     """A column is of a kind when every value in the sample is; a value that is not, further
-    down, stays text. Numbers that would not come out as written (007, 1e5) are text."""
+    down, stays text. Numbers that would not come out as written (007, 1e5) are text.
+    """
     kinds: dict[str, Kind] = {}
     for name in names:
         values = [row.cells[name] for row in sample if name in row.cells]
@@ -151,7 +153,8 @@ def parsed(text: str) -> Any:
 
 class Drafting:
     """Rows to bodies in the native dialect. Remembers a hash (some 100 bytes) of each different
-    row that has no message id of its own."""
+    row that has no message id of its own.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -166,7 +169,8 @@ class Drafting:
 
     def body(self, row: Row) -> bytes:
         """Raises Rejected for a row that can't be read whole. Call it for every row in turn, or
-        `message_id` for those that are skipped."""
+        `message_id` for those that are skipped.
+        """
         message_id = self.message_id(row)
         if row.problem is not None:
             raise Rejected("row", row.problem)
@@ -227,7 +231,7 @@ def _content(cells: dict[str, Any]) -> bytes:
     try:
         return _encode(cells)
     except UnicodeEncodeError:
-        return repr(sorted(cells.items())).encode(errors="surrogateescape")
+        return repr(sorted(cells.items())).encode(errors="backslashreplace")
 
 
 def _inside(cells: dict[str, Any], path: str) -> Any:
@@ -292,7 +296,8 @@ async def import_rows(
     job: Import, rows: Iterator[Row], drafting: Drafting, *, skip: int = 0
 ) -> AsyncIterator[Settled]:
     """In the order of the rows, each after its commit. The first `skip` rows are known to be on
-    the log. Raises Overloaded when the store stays away."""
+    the log. Raises Overloaded when the store stays away.
+    """
     for row in islice(rows, skip):
         drafting.message_id(row)
     waiting: deque[tuple[_Batch, asyncio.Task[list[Outcome]]]] = deque()
@@ -317,7 +322,7 @@ def _next_batch(job: Import, rows: Iterator[Row], drafting: Drafting) -> _Batch 
             submitted.append(msgspec.structs.replace(message, source=SOURCE))
         except Rejected as error:
             refusals.append(Refusal(row, error.field, error.issue))
-            submitted.append(_refused(job, arrival, error, body or _remains(row)))
+            submitted.append(_refused(job, arrival, error, body or _content(row.cells)))
     return _Batch(row.number, submitted, refusals) if submitted else None
 
 
@@ -325,11 +330,6 @@ def _refused(job: Import, arrival: Arrival, error: Rejected, body: bytes) -> Ref
     body = body[:MAX_EVENT_BYTES]  # of one that is too large the beginning is kept, as evidence
     unjudged = Unjudged(body, job.dialect, None, arrival.received_at, None, arrival.client)
     return refused(unjudged, error)
-
-
-def _remains(row: Row) -> bytes:
-    """What there is of a row that is no message."""
-    return repr(row.cells).encode(errors="backslashreplace")
 
 
 async def _settled(batch: _Batch, task: asyncio.Task[list[Outcome]]) -> Settled:

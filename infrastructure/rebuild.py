@@ -19,6 +19,8 @@ from infrastructure.read_models import advance, apply_one_by_one, apply_page, cr
 from projections.projection import Projection, Recorded
 
 _PAGE = 5_000
+# Of one statement: set on the connection they would hold for all that follow.
+_STREAMED = {"stream_results": True, "max_row_buffer": 10_000}
 _CLOSE = 2_000  # this far behind, the rest is applied in the last transaction
 
 _UNPARK = text("DELETE FROM projections.parked WHERE projection = :projection")
@@ -210,8 +212,8 @@ def _table_digests(connection: Connection, schema: str, table: Any) -> Iterator[
     hashes: dict[int | None, tuple[int, Any]] = {}
     app = "app_number" if by_app else "NULL"
     query = f'SELECT {app}, t::text FROM "{schema}"."{table.name}" t ORDER BY {keys}'
-    stream = connection.execution_options(stream_results=True, max_row_buffer=10_000)
-    for number, row in stream.execute(text(query)):
+    rows = connection.execute(text(query), execution_options=_STREAMED)
+    for number, row in rows:
         count, sha = hashes.get(number) or (0, hashlib.sha256())
         sha.update(row.encode() + b"\n")
         hashes[number] = (count + 1, sha)
