@@ -15,22 +15,33 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
 
 import httpx
+import msgspec
 import psycopg
 import pytest
 
+from domain.apps import AppCreated, OrganisationCreated
+from domain.tracking import Aliased, Identified, Tracked
+from infrastructure import codec
 from infrastructure.analytics_engine import AnalyticsEngine
+from infrastructure.database import open_log
 from infrastructure.embedded.message_server import MessageServer
 from infrastructure.embedded.ports import free_port
 from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.embedded.processes import wait_until_ready
 from infrastructure.embedded.role import Role
+from infrastructure.event_store.reader import read_head, read_page
 from infrastructure.migrate import migrate
+from infrastructure.read_models import decode
+from projections.projection import Recorded
 
 ROOT = Path(__file__).parents[1]
+NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
@@ -194,6 +205,93 @@ def analytics_url(engine_url: str) -> Iterator[str]:
     yield engine_url.removesuffix("default") + name
     engine.command(f"DROP DATABASE {name} SYNC")
     engine.close()
+
+
+class History:
+    """A log that a test writes itself, with events as their commands would store them."""
+
+    def __init__(self, database_url: str) -> None:
+        self.connection = open_log(database_url)
+        self._ids = itertools.count(1)
+
+    def found(self, name: str = "Shop") -> UUID:
+        """A new app; its id."""
+        organisation, app = uuid4(), uuid4()
+        made = OrganisationCreated(
+            originator_id=organisation, originator_version=1, occurred_at=NOON, name=name
+        )
+        self._save(organisation, None, made)
+        created = AppCreated(
+            originator_id=app,
+            originator_version=1,
+            occurred_at=NOON,
+            app_id=app,
+            organisation_id=organisation,
+            name=name,
+        )
+        self._save(app, app, created)
+        return app
+
+    def track(self, app: UUID, user: str, count: int = 1, **fields: Any) -> int:
+        """`count` events of this user; the position of the last. `fields`: of Tracked."""
+        given = {"event": "seen", "timestamp": NOON} | fields
+        events = [Tracked(**self._envelope(), user_id=user, **given) for _ in range(count)]
+        return self.append(app, *events)
+
+    def identify(self, app: UUID, user: str, at: datetime = NOON, **traits: Any) -> int:
+        raw = msgspec.Raw(msgspec.json.encode(traits))
+        event = Identified(**self._envelope(), user_id=user, timestamp=at, traits=raw)
+        return self.append(app, event)
+
+    def alias(self, app: UUID, user: str, previous: str) -> int:
+        event = Aliased(**self._envelope(), user_id=user, previous_id=previous, timestamp=NOON)
+        return self.append(app, event)
+
+    def append(self, app: UUID, *events: Any) -> int:
+        rows = [(uuid4(), event.TOPIC, codec.encode(event)) for event in events]
+        return self._append([row[0] for row in rows], app, rows)
+
+    def store(self, topic: str, state: bytes, app: UUID | None = None) -> int:
+        """A row of any content; its position."""
+        stream = uuid4()
+        return self._append([stream], app, [(stream, topic, state)])
+
+    def recorded(self, after: int = 0, limit: int = 1_000_000) -> list[Recorded]:
+        return [decode(entry) for entry in read_page(self.connection, after, limit)]
+
+    def head(self) -> int:
+        return read_head(self.connection)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def _envelope(self) -> dict[str, Any]:
+        return {"message_id": f"message {next(self._ids)}", "received_at": NOON}
+
+    def _save(self, stream: UUID, app: UUID | None, event: Any) -> None:
+        given = ([stream], [1], [app], [event.TOPIC], [codec.encode(event)])
+        self.connection.execute(
+            "SELECT log.save_events(%s::uuid[], %s::bigint[], %s::uuid[], %s::text[], %s::bytea[])",
+            given,
+        )
+
+    def _append(
+        self, streams: list[UUID], app: UUID | None, rows: list[tuple[UUID, str, bytes]]
+    ) -> int:
+        given = (streams, [app] * len(rows), [row[1] for row in rows], [row[2] for row in rows])
+        found = self.connection.execute(
+            "SELECT head FROM log.append_events(%s::uuid[], %s::uuid[], %s::text[], %s::bytea[])",
+            given,
+        ).fetchone()
+        assert found is not None
+        return int(found[0]) + len(rows)
+
+
+@pytest.fixture
+def history(database_url: str) -> Iterator[History]:
+    history = History(database_url)
+    yield history
+    history.close()
 
 
 class RunningInstance(NamedTuple):
