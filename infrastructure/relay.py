@@ -121,8 +121,8 @@ async def serve(
 
 async def refill(settings: Settings, first: int = 1) -> None:
     """Has the stream filled again from position `first` on. What it held before is dropped;
-    followers get the events again, under their same ids. A running relay sees the marker at its
-    next page, one that starts later sees it at once.
+    followers get the events again, under their same ids. A running relay sees the marker within
+    a second, one that starts later sees it at once.
     """
     tail = await asyncio.to_thread(LogTail, settings.database_url)
     try:
@@ -185,10 +185,9 @@ class LogTail:
     def save(self, position: int) -> None:
         self._connection.execute(_SAVE, (position,), prepare=True)
 
-    def wait(self, seconds: float) -> None:
-        """Until something was appended, at most `seconds`."""
-        for _ in self._connection.notifies(timeout=seconds, stop_after=1):
-            pass
+    def wait(self, seconds: float) -> bool:
+        """Until something was appended, at most `seconds`; whether something was."""
+        return any(True for _ in self._connection.notifies(timeout=seconds, stop_after=1))
 
     def after(self, position: int, limit: int = PAGE_EVENTS) -> list[Row]:
         """What follows `position`, cut where it would be more than PAGE_BYTES to hold."""
@@ -254,7 +253,8 @@ class Relay:
             while not stop.is_set():
                 rows = await ahead
                 if not rows:
-                    await asyncio.to_thread(self._tail.wait, POLL_SECONDS)
+                    if not await asyncio.to_thread(self._tail.wait, POLL_SECONDS):
+                        await self._look()
                     ahead = self._read(position)
                     continue
                 page = Page(self._tail.log_id, position + 1, rows[-1].position)
@@ -265,6 +265,12 @@ class Relay:
                 await self._measure(rows)
         finally:
             await asyncio.gather(ahead, return_exceptions=True)
+
+    async def _look(self) -> None:
+        """Notices while nothing happens that the stream was lost, or is to be filled again."""
+        _, following = await self._bus.span()
+        if following != self._sequence + 1:
+            raise OutOfStep(f"the stream goes on at {following}, not {self._sequence + 1}")
 
     def _read(self, position: int) -> "asyncio.Task[list[Row]]":
         return asyncio.create_task(asyncio.to_thread(self._tail.after, position))

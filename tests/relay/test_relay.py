@@ -252,9 +252,20 @@ def test_a_refill_while_the_relay_runs_replaces_what_was_there(
         head = log.append(1000)
         until_relayed(head)
         asyncio.run(relay.refill(settings))
-        head = log.append(1)
         until_relayed(head)
     expect_exact_copy()
+
+
+def test_a_stream_that_is_lost_while_nothing_happens_is_made_again(
+    log, relays, nats, until_relayed
+):
+    with relays.start_here():
+        head = log.append(10)
+        until_relayed(head)
+        nats.lose_everything()
+        nats.start()
+        while not stream_exists(nats.url):
+            time.sleep(0.05)
 
 
 def test_a_refill_may_begin_anywhere(log, relays, settings, until_relayed, stored):
@@ -315,3 +326,18 @@ def wait_for_checkpoint(log, position):
     statement = "SELECT position FROM projections.checkpoints WHERE name = 'relay'"
     while log.one(statement) != position:
         time.sleep(0.02)
+
+
+def stream_exists(nats_url):
+    async def ask() -> bool:
+        bus = await message_bus.connect(nats_url, "test")
+        try:
+            await bus.end()
+        except message_bus.BusError:
+            return False
+        else:
+            return True
+        finally:
+            await bus.close()
+
+    return asyncio.run(ask())
