@@ -27,7 +27,7 @@ Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)]
 Cursor = Annotated[str | None, QueryParameter(description="`cursor` of the page before")]
 Name = Annotated[str | None, QueryParameter(max_length=MAX_NAME_CHARS)]
 From = Annotated[
-    datetime | None, QueryParameter(query="from", description="ISO 8601 time, included")
+    datetime | None, QueryParameter(name="from", description="ISO 8601 time, included")
 ]
 To = Annotated[datetime | None, QueryParameter(description="ISO 8601 time, excluded")]
 WhereText = Annotated[
