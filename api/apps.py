@@ -10,6 +10,7 @@ from litestar import delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from api.waiting import MinPosition, caught_up
 from commands import apps as commands
 from domain.apps import KeyKind, NewApp
 from domain.errors import NotFound, Rejected
@@ -32,12 +33,16 @@ class Pagination(msgspec.Struct, frozen=True, kw_only=True):
 class Apps(msgspec.Struct, frozen=True, kw_only=True):
     apps: list[dict[str, Any]]
     pagination: Pagination
+    position: int
+    lag_ms: float
     success: bool = True
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True):
+    """`position`: of the log; what the answer includes, or where the write stands."""
+
     app: dict[str, Any]
-    position: int | None = None
+    position: int
     success: bool = True
 
 
@@ -68,6 +73,8 @@ class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
 
 class Keys(msgspec.Struct, frozen=True, kw_only=True):
     keys: list[KeyShown]
+    position: int
+    lag_ms: float
     success: bool = True
 
 
@@ -91,27 +98,40 @@ async def create_app(
     return App(app=app, position=created.position)
 
 
-@get("/v1/apps", sync_to_thread=True)
-def list_apps(
+@get("/v1/apps")
+async def list_apps(
     services: NamedDependency[Services],
     organisation: NamedDependency[Caller],
     limit: Limit = 20,
     offset: Offset = 0,
+    min_position: MinPosition = None,
 ) -> Apps:
+    standing = await caught_up(services, apps.name, min_position)
+    found, pagination = await asyncio.to_thread(_page, services, organisation, limit, offset)
+    return Apps(
+        apps=found, pagination=pagination, position=standing.position, lag_ms=standing.lag_ms
+    )
+
+
+def _page(
+    services: Services, organisation: Caller, limit: int, offset: int
+) -> tuple[list[dict[str, Any]], Pagination]:
     with services.engine.connect() as connection:
         found, total = apps.list_apps(connection, organisation.owner_id, limit=limit, offset=offset)
     more = offset + len(found) < total
-    pagination = Pagination(limit=limit, offset=offset, total=total, has_more=more)
-    return Apps(apps=found, pagination=pagination)
+    return found, Pagination(limit=limit, offset=offset, total=total, has_more=more)
 
 
-@get("/v1/apps/{app_id:uuid}", sync_to_thread=True)
-def show_app(
+@get("/v1/apps/{app_id:uuid}")
+async def show_app(
     services: NamedDependency[Services],
     organisation: NamedDependency[Caller],
     app_id: FromPath[UUID],
+    min_position: MinPosition = None,
 ) -> App:
-    return App(app=_app(services, organisation, app_id))
+    standing = await caught_up(services, apps.name, min_position)
+    found = await asyncio.to_thread(_app, services, organisation, app_id)
+    return App(app=found, position=standing.position)
 
 
 @post("/v1/apps/{app_id:uuid}/keys")
@@ -137,15 +157,22 @@ def _issue(services: Services, app_id: UUID, wanted: WantedKey) -> commands.Crea
     )
 
 
-@get("/v1/apps/{app_id:uuid}/keys", sync_to_thread=True)
-def list_keys(
+@get("/v1/apps/{app_id:uuid}/keys")
+async def list_keys(
     services: NamedDependency[Services],
     organisation: NamedDependency[Caller],
     app_id: FromPath[UUID],
+    min_position: MinPosition = None,
 ) -> Keys:
+    standing = await caught_up(services, apps.name, min_position)
+    keys = await asyncio.to_thread(_keys, services, organisation, app_id)
+    return Keys(keys=keys, position=standing.position, lag_ms=standing.lag_ms)
+
+
+def _keys(services: Services, organisation: Caller, app_id: UUID) -> list[KeyShown]:
     _app(services, organisation, app_id)
     with services.engine.connect() as connection:
-        return Keys(keys=[KeyShown(**key) for key in apps.list_keys(connection, app_id)])
+        return [KeyShown(**key) for key in apps.list_keys(connection, app_id)]
 
 
 @delete("/v1/apps/{app_id:uuid}/keys/{key_id:uuid}", status_code=200, sync_to_thread=True)

@@ -12,6 +12,7 @@ from litestar.params import FromPath, QueryParameter
 
 from api.auth import require
 from api.dialects.calls import readmit
+from api.waiting import MinPosition, caught_up
 from commands.ingest import Outcome, Replay, replay
 from domain.errors import NotFound
 from domain.limits import DEFAULT_PAGE, MAX_NUMBER, MAX_PAGE
@@ -47,6 +48,8 @@ class FailedEvents(msgspec.Struct, frozen=True, kw_only=True):
     failed_events: list[FailedEvent]
     total: int
     before: int | None
+    position: int
+    lag_ms: float
     success: bool = True
 
 
@@ -55,20 +58,31 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     success: bool = True
 
 
-@get("/v1/failed-events", sync_to_thread=True)
-def list_failed(
+@get("/v1/failed-events")
+async def list_failed(
     services: NamedDependency[Services],
     reader: NamedDependency[Caller],
     limit: Limit = DEFAULT_PAGE,
     before: Before = None,
+    min_position: MinPosition = None,
 ) -> FailedEvents:
-    number = reader.app_number or 0
+    standing = await caught_up(services, failed_events.name, min_position)
+    shown, total = await asyncio.to_thread(_listed, services, reader.app_number or 0, limit, before)
+    return FailedEvents(
+        failed_events=shown,
+        total=total,
+        before=shown[-1].position if len(shown) == limit else None,
+        position=standing.position,
+        lag_ms=standing.lag_ms,
+    )
+
+
+def _listed(
+    services: Services, app_number: int, limit: int, before: int | None
+) -> tuple[list[FailedEvent], int]:
     with services.engine.connect() as connection:
-        rows = failed_events.list_refused(connection, number, limit=limit, before=before)
-        total = failed_events.count_refused(connection, number)
-    shown = [_shown(row) for row in rows]
-    more = shown[-1].position if len(shown) == limit else None
-    return FailedEvents(failed_events=shown, total=total, before=more)
+        rows = failed_events.list_refused(connection, app_number, limit=limit, before=before)
+        return [_shown(row) for row in rows], failed_events.count_refused(connection, app_number)
 
 
 @post("/v1/failed-events/{failed_id:uuid}/replay", status_code=200)
