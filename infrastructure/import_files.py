@@ -53,8 +53,10 @@ class EventFile:
 
     def csv_rows(self, *, encoding: str, delimiter: str | None) -> Iterator[Row]:
         """The first line names the columns. Empty cells are left out."""
-        text = io.TextIOWrapper(self._bytes, encoding, errors="surrogateescape", newline="")
-        lines = self._guarded(text)
+        self._text = io.TextIOWrapper(  # forgotten, it would close the file below it
+            self._bytes, encoding, errors="surrogateescape", newline=""
+        )
+        lines = self._guarded(self._text)
         header = next(lines, "")
         marks = delimiter or max(_DELIMITERS, key=header.count)
         reader = csv.reader(chain([header], lines), delimiter=marks)
@@ -99,7 +101,8 @@ def digest(name: str, settings: object) -> str | None:
 
 class Milestone:
     """How many rows of a file are on the log for certain: DIR/imports/KEY. Without a directory,
-    or where nothing may be written, the next run begins anew and finds duplicates."""
+    or where nothing may be written, the next run begins anew and finds duplicates.
+    """
 
     def __init__(self, directory: str, key: str | None) -> None:
         self._file = Path(directory) / "imports" / key if directory and key else None
