@@ -34,6 +34,16 @@ _EVENT_FAULTS = (
     ArithmeticError,
 )
 
+# What a payload can do to its decoder, or an upcaster do with it.
+_UNREADABLE = (
+    msgspec.MsgspecError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+)
+
 _PARK = text(
     "INSERT INTO projections.parked (projection, position, app_id, reason)"
     " VALUES (:projection, :position, :app_id, :reason)"
@@ -50,7 +60,7 @@ class Unreadable(msgspec.Struct, frozen=True):
 def decode(entry: Entry) -> Recorded:
     try:
         event = codec.decode(entry.topic, entry.state)
-    except (codec.UnknownTopic, codec.UnknownCodec, msgspec.MsgspecError) as error:
+    except _UNREADABLE as error:
         event = Unreadable(f"{type(error).__name__}: {error}")
     return Recorded(
         entry.position, entry.originator_id, entry.app_id, entry.topic, entry.recorded_at, event

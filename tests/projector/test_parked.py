@@ -1,0 +1,164 @@
+"""What a read model can't take is kept with the reason, and holds up nothing."""
+
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from domain.errors import NotFound
+from domain.tracking import Identified
+from infrastructure import parked as parked_events
+from infrastructure.database import open_engine
+from infrastructure.parked import retry_parked
+from infrastructure.read_models import ReadModels
+from projections import apps, people
+
+ALL = ("apps", "people", "failed_events")
+DEEP = b'\x01{"message_id":"m","properties":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+UNREADABLE = {
+    "a topic of a newer version": ("tracked.v9", b"\x01{}", "UnknownTopic: tracked.v9"),
+    "a codec of a newer version": ("tracked.v1", b"\x07sealed", "UnknownCodec: payload codec 07"),
+    "an empty payload": ("tracked.v1", b"", "UnknownCodec: payload codec none"),
+    "no JSON": ("tracked.v1", b"\x01{nonsense", "DecodeError"),
+    "JSON of another shape": ("tracked.v1", b'\x01{"event":7}', "ValidationError"),
+    "JSON nested too deeply": ("tracked.v1", DEEP, "RecursionError"),
+    "text that is no UTF-8": ("tracked.v1", b'\x01{"event":"\xff"}', "UnicodeDecodeError"),
+}
+
+
+@pytest.fixture
+def shop(history):
+    return history.found()
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_an_unreadable_event_is_parked_and_the_rest_goes_on(
+    models, history, shop, parked, positions, engine, what
+):
+    topic, state, reason = UNREADABLE[what]
+    history.track(shop, "ada")
+    at = history.store(topic, state, shop)
+    last = history.track(shop, "bob")
+    models.apply(history.recorded())
+    assert set(parked()) == {(name, at) for name in ALL}
+    assert all(said.startswith(reason) for said in parked().values())
+    assert set(positions().values()) == {last}
+    with engine.connect() as connection:
+        assert set(people.find_numbers(connection, [(1, "ada"), (1, "bob")]).values()) == {1, 2}
+
+
+@pytest.fixture
+def poison(history, shop, noon):
+    """A log with an event in its middle that the people's read model can't store: a key of its
+    traits holds a NUL, which Postgres refuses. (It can't come in: the edge refuses it too.)
+    """
+    history.track(shop, "ada")
+    bad = Identified(
+        message_id="bad", timestamp=noon, received_at=noon, user_id="eve",
+        traits=msgspec.Raw(b'{"a\\u0000b":1,"plan":"pro"}'),
+    )  # fmt: skip
+    at = history.append(shop, bad)
+    history.track(shop, "bob")
+    return at
+
+
+def test_an_event_that_breaks_a_projection_is_parked_for_it_alone(models, history, poison, parked):
+    models.apply(history.recorded())
+    assert set(parked()) == {("people", poison)}
+    assert parked()["people", poison].startswith("DataError")
+
+
+def test_it_leaves_nothing_half_done(models, history, poison, engine):
+    models.apply(history.recorded())
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT distinct_id, number FROM people.distinct_ids"))
+        assert {tuple(row) for row in rows} == {("ada", 1), ("bob", 2)}
+
+
+def test_parking_does_not_tell_what_people_sent(models, history, poison, parked):
+    models.apply(history.recorded())
+    assert "eve" not in parked()["people", poison]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_what_is_parked_does_not_depend_on_the_pages(
+    models, history, poison, parked, contents, empty, size
+):
+    page = history.recorded()
+    models.apply(page)
+    whole = contents(), parked()
+    empty()
+    for start in range(0, len(page), size):
+        models.apply(page[start : start + size])
+    assert (contents(), parked()) == whole
+
+
+def test_retrying_before_anything_changed_says_why_not(models, engine, history, poison, contents):
+    models.apply(history.recorded())
+    before = contents()
+    said = retry_parked(engine, history.connection, "people", poison)
+    assert said.reason.startswith("DataError")
+    assert contents() == before
+
+
+def test_retried_after_a_fix_it_counts_once_as_if_it_had_never_failed(
+    engine, history, shop, contents, parked, empty
+):
+    """The fix is a new version of the code; the bug here can't read the trait `plan`."""
+    history.track(shop, "ada")
+    history.track(shop, "eve")
+    at = history.identify(shop, "eve", plan="pro")
+    history.identify(shop, "ada", city="Berlin")
+
+    def buggy(page, connection):
+        for recorded in page:
+            if isinstance(recorded.event, Identified) and b"plan" in bytes(recorded.event.traits):
+                raise LookupError("plan")
+        people.apply(page, connection)
+
+    broken = SimpleNamespace(**{**vars(people), "apply": buggy})
+    models = ReadModels(engine, (apps, broken))
+    ReadModels(engine).prepare()
+    models.apply(history.recorded())
+    assert parked() == {("people", at): "LookupError: plan"}
+    assert retry_parked(engine, history.connection, "people", at).reason is None
+    assert parked() == {}
+    with pytest.raises(NotFound):
+        retry_parked(engine, history.connection, "people", at)
+    retried = contents((apps, people))
+    empty()
+    ReadModels(engine, (apps, people)).apply(history.recorded())
+    assert contents((apps, people)) == retried
+
+
+def test_every_fault_of_a_fixed_projection_is_found_again_by_retrying_all(
+    models, engine, history, shop, parked
+):
+    """Nothing leaves the list but by being taken."""
+    places = [history.store("later.v1", b"\x01{}", shop) for _ in range(3)]
+    models.apply(history.recorded())
+    for name, at in parked():
+        assert retry_parked(engine, history.connection, name, at).reason == "UnknownTopic: later.v1"
+    assert {at for _, at in parked()} == set(places)
+    with engine.connect() as connection:
+        counts = parked_events.count_parked(connection)
+    assert counts == dict.fromkeys(ALL, 3)
+
+
+def test_the_databases_own_failure_parks_nothing(
+    engine, models, history, shop, database_url, parked, positions
+):
+    """A lock that is not given is no event's fault; the page is tried again later."""
+    history.track(shop, "ada")
+    before = positions()
+    impatient = open_engine(f"{database_url}?options=-clock_timeout%3D100ms")
+    with engine.begin() as blocker:
+        blocker.execute(text("LOCK TABLE people.distinct_ids IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            ReadModels(impatient).apply(history.recorded())
+    impatient.dispose()
+    assert parked() == {}
+    assert positions() == before
