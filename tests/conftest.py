@@ -424,7 +424,7 @@ def http(instance: RunningInstance) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_tenant(instance: RunningInstance, http: httpx.Client) -> Callable[..., Tenant]:
     """Takes the fields of POST /v1/apps."""
     return lambda **fields: Tenant(http, instance.keys["org_key"], **fields)
@@ -432,6 +432,13 @@ def new_tenant(instance: RunningInstance, http: httpx.Client) -> Callable[..., T
 
 @pytest.fixture
 def tenant(new_tenant: Callable[..., Tenant]) -> Tenant:
+    """Of the test's own."""
+    return new_tenant()
+
+
+@pytest.fixture(scope="session")
+def tenant_of_all(new_tenant: Callable[..., Tenant]) -> Tenant:
+    """For tests that look at answers only, not at what is stored."""
     return new_tenant()
 
 

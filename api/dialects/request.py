@@ -91,6 +91,7 @@ def _array(body: bytes, name: bytes) -> tuple[int, int, list[int]]:
 _WORDS = (("str", "string"), ("int", "integer"), ("bool", "boolean"), ("float", "number"))
 _PATH = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`")
+_MISSING = re.compile(r"Object missing required field `(.*?)`")
 A_TIME = "must be a time: ISO 8601 such as 2026-01-31T12:00:00Z, or epoch seconds or milliseconds"
 
 
@@ -110,6 +111,9 @@ def explained(error: msgspec.ValidationError) -> Rejected:
     unknown = _UNKNOWN.match(issue)
     if unknown:
         return Rejected(unknown[1], "is not a field of an event; put it into properties")
+    missing = _MISSING.match(issue)
+    if missing:
+        return Rejected(missing[1], "is missing")
     place = _PATH.search(issue)
     field = place[1] if place and place[1] else "message"
     return Rejected(field, in_words(_PATH.sub("", issue)))

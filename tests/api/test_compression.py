@@ -1,0 +1,79 @@
+"""Bodies as SDKs really send them: compressed, mislabelled, or neither."""
+
+import gzip
+import json
+import zlib
+
+import pytest
+
+EVENT = json.dumps({"event_name": "E", "user_id": "u", "message_id": "m"}).encode()
+BATCH = json.dumps({"batch": [{"type": "track", "event": "E", "userId": "u"}]}).encode()
+BOMB = gzip.compress(bytes(200 * 1024 * 1024), 9)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Encoding": "gzip", "Content-Type": "application/json"},
+        {"Content-Encoding": "x-gzip"},
+        {"Content-Encoding": "GZIP"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/octet-stream"},
+        {},
+    ],
+)
+def test_gzip_is_found_whatever_the_label(tenant, headers):
+    assert tenant.send(gzip.compress(EVENT), **headers).status_code == 202
+    assert tenant.send(gzip.compress(BATCH), "/v1/batch", **headers).status_code == 200
+    assert len(tenant.events()) == 2
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Encoding": "gzip"},
+        {"Content-Encoding": "identity"},
+        {"Content-Encoding": ""},
+        {"Content-Type": "text/plain;charset=UTF-8"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "nonsense"},
+    ],
+)
+def test_json_is_found_whatever_the_label(tenant_of_all, headers):
+    assert tenant_of_all.send(EVENT, **headers).status_code == 202
+    assert tenant_of_all.send(BATCH, "/v1/batch", **headers).status_code == 200
+
+
+@pytest.mark.parametrize("encoding", ["br", "deflate", "zstd", "gzip, gzip"])
+def test_another_compression_is_refused_by_its_name(tenant_of_all, problem, encoding):
+    answer = tenant_of_all.send(zlib.compress(EVENT), **{"Content-Encoding": encoding})
+    problem(
+        answer, 400, "INVALID_REQUEST", field="Content-Encoding", issue="must be gzip or left out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "issue"),
+    [
+        (gzip.compress(EVENT)[:-9], "cut short"),
+        (gzip.compress(EVENT)[:12], "cut short"),
+        (b"\x1f\x8b", "cut short"),
+        (gzip.compress(EVENT) + b"tail", "goes on"),
+        (gzip.compress(gzip.compress(EVENT)), "twice"),
+        (b"\x1f\x8b" + b"\xff" * 100, "not valid gzip"),
+        (gzip.compress(EVENT)[:-5] + b"\0\0\0\0\0", "not valid gzip"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/events/batch", "/v1/batch", "/v1/track"])
+def test_gzip_that_is_damaged_is_refused(tenant_of_all, problem, path, body, issue):
+    details = problem(tenant_of_all.send(body, path), 400, "INVALID_REQUEST", field="body")
+    assert issue in details["issue"]
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/events/batch", "/v1/batch", "/v1/track"])
+@pytest.mark.parametrize("bomb", [BOMB, gzip.compress(BOMB, 9)], ids=["once", "twice"])
+def test_a_gzip_bomb_is_refused_without_unpacking_it(tenant_of_all, path, bomb):
+    answer = tenant_of_all.send(bomb, path)
+    assert answer.status_code == (413 if bomb is BOMB else 400)
+    assert tenant_of_all.send(EVENT).status_code == 202
