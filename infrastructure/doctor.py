@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import nats
 import psycopg
-from nats.js.errors import Error as JetStreamError
 
+from infrastructure import message_bus
 from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.database import open_engine
 from infrastructure.embedded.accounts import account_for, first_closed, parents
@@ -168,26 +167,12 @@ def _schema(settings: Settings) -> Iterator[Finding]:
 
 def _nats(settings: Settings) -> Iterator[Finding]:
     try:
-        messages, stored = asyncio.run(_jetstream(settings.nats_url))
-    except JetStreamError:
-        mend = "start nats-server with JetStream (-js, and a store_dir)"
-        yield Finding("nats", "fail", "answers, but has no JetStream", mend)
+        asyncio.run(message_bus.probe(settings.nats_url))
+    except message_bus.BusError as error:
+        mend = "start nats-server with JetStream (-js, and a store_dir), or check APPIZER_NATS_URL"
+        yield Finding("nats", "fail", str(error), mend)
     else:
-        yield Finding("nats", "ok", f"JetStream has {messages:,} streams, {stored:,} bytes")
-
-
-async def _jetstream(url: str) -> tuple[int, int]:
-    async def quiet(_error: Exception) -> None:
-        pass
-
-    client = await nats.connect(
-        url, connect_timeout=5, allow_reconnect=False, max_reconnect_attempts=0, error_cb=quiet
-    )
-    try:
-        account = await client.jetstream().account_info()
-        return account.streams, account.storage
-    finally:
-        await client.close()
+        yield Finding("nats", "ok", "a message was stored")
 
 
 def _engine(settings: Settings) -> Iterator[Finding]:

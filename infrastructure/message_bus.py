@@ -199,8 +199,7 @@ class Bus:
         once, and returns the new last sequence. Raises OutOfStep when the stream ends elsewhere.
         After an error a first part of them may be stored: look at the stream again.
 
-        Not an atomic batch: the server stages those on disk first, which took a third of the
-        rate for large messages.
+        Not an atomic batch: measured once, 38,000 events/s with one app against 57,000-100,000.
         """
         with _translated():
             await self._listen_for_acks()
