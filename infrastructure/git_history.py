@@ -26,7 +26,8 @@ class NotReadable(AppizerError):
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
     """What to read. `since` is anything that git takes as a date; `limit` counts commits, the
-    newest ones. Without `lines` git need not compare contents, which is several times faster."""
+    newest ones. Without `lines` git need not compare contents, which is several times faster.
+    """
 
     path: str
     project: str
@@ -148,7 +149,8 @@ def tokens(output: IO[bytes]) -> Iterator[bytes]:
 
 def parse(found: Iterator[bytes]) -> Iterator[Commit]:
     """A commit's head, then `:modes hashes LETTER` and a path for each change, then
-    `added TAB deleted TAB path` for each."""
+    `added TAB deleted TAB path` for each.
+    """
     commit: Commit | None = None
     for token in found:
         if token.startswith(_HEAD):

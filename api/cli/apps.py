@@ -34,17 +34,17 @@ def command() -> None:
 @command.command("create")
 @click.argument("name")
 @click.option("--timezone", default="UTC", show_default=True, help="Of its days and weeks.")
-@click.option("--organisation", metavar="ID", help="[default: the only one]")
+@click.option("--organisation", metavar="ID", help="Whose. [default: the only one]")
 @data_option
 @json_option
 def create(
     *, name: str, timezone: str, organisation: str | None, data: str | None, as_json: bool
 ) -> None:
-    r"""Create an app called NAME. Make its keys with: appizer keys create --app ID
+    """Create an app called NAME. Make its keys with: appizer keys create --app ID
 
     \b
     appizer apps create "Web shop" --timezone Europe/Berlin
-    """
+    """  # noqa: D301  \b is click's sign for lines to keep
     settings = settings_for(data)
     with streams_of(settings) as streams:
         owner = _organisation(settings, organisation)

@@ -55,7 +55,10 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--app", metavar="APP_ID", help="Only this app's.")
-@click.option("--limit", type=click.IntRange(1), default=_DEFAULT_LIMIT, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1), default=_DEFAULT_LIMIT, show_default=True,
+    help="The newest ones.",
+)  # fmt: skip
 @click.option("--full", is_flag=True, help="The whole of each body.")
 @data_option
 @json_option
@@ -112,7 +115,7 @@ def _refusal(app: UUID, row: dict[str, Any]) -> Failure:
 def replay_(
     *, ids: tuple[str, ...], everything: bool, app: str | None, data: str | None, as_json: bool
 ) -> int:
-    r"""Judge refused messages by the rules of today, and apply parked events again.
+    """Judge refused messages by the rules of today, and apply parked events again.
 
     What is taken after all counts with its own time, once, however often it is replayed. The exit
     code is 1 when something still fails.
@@ -120,7 +123,7 @@ def replay_(
     \b
     appizer failed replay people:4711
     appizer failed replay --all
-    """
+    """  # noqa: D301  \b is click's sign for lines to keep
     if bool(ids) == everything:
         raise click.UsageError("say --all, or the ids that `appizer failed list` shows")
     settings = settings_for(data)

@@ -29,7 +29,7 @@ def _common(function: Any) -> Any:
     for option in reversed(
         (
             data_option,
-            click.option("--app", metavar="APP_ID", help="[default: the instance's first app]"),
+            click.option("--app", metavar="APP_ID", help="Whose. [default: the first app]"),
             click.option("--dry-run", is_flag=True, help="Show the first events; import nothing."),
             click.option("--limit", type=click.IntRange(1), help="Stop after that many rows."),
             click.option(
@@ -88,7 +88,7 @@ def _mapping(function: Any) -> Any:
 @click.option("--delimiter", metavar="CHARACTER", help="[default: found in the first line]")
 @_common
 def import_csv(file: str, encoding: str, delimiter: str | None, **given: Any) -> int:
-    r"""Import a CSV file, plain or .gz; FILE may be - for standard input.
+    """Import a CSV file, plain or .gz; FILE may be - for standard input.
 
     The first line names the columns. Columns that are no field become properties; empty cells
     are left out.
@@ -96,7 +96,7 @@ def import_csv(file: str, encoding: str, delimiter: str | None, **given: Any) ->
     \b
     appizer import csv activity.csv.gz
     appizer import csv visits.csv --map user_id=customer --map timestamp=at --set event=visit
-    """
+    """  # noqa: D301  \b is click's sign for lines to keep
     return _from_file(
         file, given, lambda f: f.csv_rows(encoding=_codec(encoding), delimiter=_one(delimiter))
     )
@@ -106,7 +106,7 @@ def import_csv(file: str, encoding: str, delimiter: str | None, **given: Any) ->
 @_mapping
 @_common
 def import_jsonl(file: str, **given: Any) -> int:
-    r"""Import JSON lines, plain or .gz; FILE may be - for standard input.
+    """Import JSON lines, plain or .gz; FILE may be - for standard input.
 
     Members that are no field become properties; those of a member `properties` too. --map finds
     members of members by a path, such as user_id=user.id.
@@ -114,7 +114,7 @@ def import_jsonl(file: str, **given: Any) -> int:
     \b
     appizer import jsonl events.jsonl.gz
     zcat old.gz | appizer import jsonl - --map event=type --dry-run
-    """
+    """  # noqa: D301  \b is click's sign for lines to keep
     return _from_file(file, given | {"types": "text"}, EventFile.json_rows)
 
 
@@ -126,14 +126,14 @@ def import_jsonl(file: str, **given: Any) -> int:
 @click.option("--plain-emails", is_flag=True, help="user_id is the e-mail address, not its hash.")
 @_common
 def import_git(path: str, **given: Any) -> int:
-    r"""Import the history of the git repository at PATH (default: here).
+    """Import the history of the git repository at PATH (default: here).
 
     Events are commit, merge, file_added, file_modified and file_deleted; --limit counts commits.
     user_id is a hash of the author's e-mail address, so that no address is stored.
 
     \b
     appizer import git ~/src/linux --since 2020-01-01 --no-lines
-    """
+    """  # noqa: D301  \b is click's sign for lines to keep
     history = History(
         path=path,
         project=given.pop("project") or git_history.top_level(path),

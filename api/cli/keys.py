@@ -28,17 +28,19 @@ def command() -> None:
 
 
 @command.command("create")
-@click.option("--app", metavar="APP_ID", help="[default: the instance's first app]")
-@click.option("--kind", type=click.Choice(["write", "secret"]), required=True)
+@click.option("--app", metavar="APP_ID", help="Whose. [default: the instance's first app]")
+@click.option(
+    "--kind", type=click.Choice(["write", "secret"]), required=True, help="What it may do."
+)
 @click.option("--label", default="", help="What it is for.")
 @data_option
 @json_option
 def create(*, app: str | None, kind: str, label: str, data: str | None, as_json: bool) -> None:
-    r"""Create a key and print it. It is shown this once: only a digest is stored.
+    """Create a key and print it. It is shown this once: only a digest is stored.
 
     \b
     appizer keys create --app ID --kind write --label "web site"
-    """
+    """  # noqa: D301  \b is click's sign for lines to keep
     settings = settings_for(data)
     app_id = chosen_app(settings, app)
     with streams_of(settings) as streams:

@@ -148,7 +148,7 @@ def _state(name: str, version: int | None, parked: int, standing: Standing) -> s
 def rebuild(
     *, names: tuple[str, ...], everything: bool, verify: bool, data: str | None, as_json: bool
 ) -> int:
-    r"""Build read models anew from the log, beside the live ones, which answer until the end.
+    """Build read models anew from the log, beside the live ones, which answer until the end.
 
     After an interruption the same command goes on where it was. With --verify nothing is
     replaced: the new one is compared with the live one at the same position, byte for byte, and
@@ -157,7 +157,7 @@ def rebuild(
     \b
     appizer projections rebuild people --verify
     appizer projections rebuild --all
-    """
+    """  # noqa: D301  \b is click's sign for lines to keep
     if bool(names) == everything:
         raise click.UsageError(f"say --all, or which: {', '.join(NAMES)}")
     settings = settings_for(data)
