@@ -58,9 +58,16 @@ def check_origin(caller: Caller, origin: str | None) -> None:
     """An app that names its domains takes browser requests from these and their subdomains only."""
     if not caller.authorized_domains or origin is None:
         return
-    host = urlsplit(origin).hostname or ""
+    host = _host(origin)
     if not any(host == d or host.endswith("." + d) for d in caller.authorized_domains):
         raise Forbidden(f"{origin} is not among the app's authorized domains", origin=origin)
+
+
+def _host(origin: str) -> str:
+    try:
+        return urlsplit(origin).hostname or ""
+    except ValueError:  # such as a bracket that is not closed
+        return ""
 
 
 async def find_reader(
