@@ -95,10 +95,11 @@ class AnalyticsEngine:
         self, table: str, columns: Sequence[str], blob: bytes, *, format_name: str = "Native"
     ) -> None:
         """After Overloaded the rows may be in the table, or not, or still be on their way."""
+        sql = f"INSERT INTO {table} ({', '.join(columns)}) FORMAT {format_name}"
         with _Translated():
-            self._connected().raw_insert(
-                table, list(columns), blob, settings=_INSERT, fmt=format_name
-            )
+            # Not raw_insert: that sends the rows again when the connection breaks, and they may
+            # be in the table already.
+            self._connected().command(sql, data=blob, settings=_INSERT)
 
     def close(self) -> None:
         if self._client is not None:
@@ -120,15 +121,15 @@ class _Translated:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         match error:
             case DatabaseError():
-                raise _translated(error) from None
+                raise _translated(error) from error
             case ClickHouseError() | HTTPError() | OSError():
-                raise Overloaded(f"the analytics engine is out of reach: {error}") from None
+                raise Overloaded("the analytics engine is out of reach") from error
 
 
 def _translated(error: DatabaseError) -> Exception:
     code = error.code
     if code is None:  # no answer at all: clickhouse-connect wraps the transport's error
-        return Overloaded(f"the analytics engine is out of reach: {error}")
+        return Overloaded("the analytics engine is out of reach")
     if code == _TIMEOUT:
         return NotAvailable("the query takes too long; ask for a shorter time or fewer groups")
     if code in _TOO_BIG:

@@ -88,7 +88,7 @@ class EventWriter:
         """
         if self._head is None:
             self._drain()
-            self._head = self._last_position()
+            self._head = self._last_position(after)
         if after >= self._head:
             return frozenset()
         answer = self._engine.query(
@@ -103,8 +103,12 @@ class EventWriter:
         """Rows in Native format with the columns of projections.events (b"": none), after which
         everything up to `last_position` is in the table.
         """
+        head, self._head = self._head, None
         if blob:
-            self._insert(blob)
+            self._engine.insert_rows(self._table, COLUMNS, blob)
+        # As if the last one were in the table: who repeats this page, because the checkpoint below
+        # failed, must look. Never less than before: more pages may be there already.
+        self._head = None if head is None else max(head, last_position)
         self._position = last_position
         self._since += 1
         if self._since >= self._every:
@@ -119,19 +123,14 @@ class EventWriter:
         self._engine.insert_rows(CHECKPOINTS, columns, row, format_name="TSV")
         self._since = 0
 
-    def _insert(self, blob: bytes) -> None:
-        head, self._head = self._head, None
-        self._engine.insert_rows(self._table, COLUMNS, blob)
-        self._head = head
-
-    def _last_position(self) -> int:
-        # Bounded by the checkpoint, so that the index on positions leaves only the newest parts.
+    def _last_position(self, after: int) -> int:
+        # Bounded, so that the index on positions leaves only the newest parts to be read.
         answer = self._engine.query(
             f"SELECT max(position) FROM {self._table} WHERE position > {{after:UInt64}}",
-            {"after": self._position},
+            {"after": after},
             LIGHT,
         )
-        return int(answer.rows[0][0])
+        return max(after, int(answer.rows[0][0]))
 
     def _checkpoint(self) -> int:
         known = {"generation": self._generation, "log_id": str(self._log_id)}

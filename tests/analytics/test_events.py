@@ -13,6 +13,7 @@ from domain.tracking import Identified, Tracked
 from projections.events import COLUMNS, Seen, create_table, rows
 from projections.projection import Recorded
 
+YEARS = (datetime(2000, 1, 1), datetime(2100, 12, 31))  # noqa: DTZ001  hypothesis wants them naive
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -34,7 +35,7 @@ JSON = st.recursive(
         ),
         min_size=1,
     ),
-    st.datetimes(datetime(2000, 1, 1), datetime(2100, 12, 31)),
+    st.datetimes(*YEARS),
 )
 def test_a_row_has_everything_that_the_event_had(engine, sent, at):
     engine.command("DROP TABLE IF EXISTS round_trip SYNC")
