@@ -163,17 +163,21 @@ class EventProjector:
         return [decode(entry) for entry in entries]
 
     def _recover(self, log_id: UUID) -> int:
-        """Where the table itself says that it stands; nobody else writes meanwhile."""
+        """Where the table itself says that it stands; nobody else writes meanwhile. That may be
+        behind what was told already: the table's checkpoints are fewer. What was told stays told.
+        """
         with self._engine.begin() as connection:
             before = self._hold(connection)
             position = self._writer.recover(log_id)
+            told = before if before and before.filling == self._writer.generation else None
             rules = before.rules if before and before.rules and position else self._rules
             if rules != self._rules:
                 _log.warning("older events were enriched by other rules: rebuild to restate them")
             self._checkpoint = Checkpoint(
                 name=NAME,
                 version=VERSION,
-                position=position,
+                position=max(position, told.position if told else 0),
+                recorded_at=told.recorded_at if told else None,
                 filling=self._writer.generation,
                 rules=rules,
             )
@@ -189,18 +193,23 @@ class EventProjector:
         with self._engine.begin() as connection:
             connection.execute(text("SET LOCAL synchronous_commit = off"))
             held = self._hold(connection)
-            if held is None or (held.position, held.filling) != (after, self._checkpoint.filling):
+            if held is None or not self._is_mine(held):
                 raise Overloaded("somebody else has moved the events read model")
             present = self._writer.present(after, last.position)
             block = self._rows.of([r for r in page if r.position not in present])
             with _seconds.time():
                 self._writer.insert(block.data, last.position)
-            self._checkpoint = msgspec.structs.replace(
-                self._checkpoint, position=last.position, recorded_at=last.recorded_at
-            )
-            checkpoints.write(connection, self._checkpoint)
+            if last.position > self._checkpoint.position:
+                self._checkpoint = msgspec.structs.replace(
+                    self._checkpoint, position=last.position, recorded_at=last.recorded_at
+                )
+                checkpoints.write(connection, self._checkpoint)
         _inserted.inc(block.rows)
         _position.set(last.position)
+
+    def _is_mine(self, held: Checkpoint) -> bool:
+        mine = self._checkpoint
+        return (held.position, held.filling) == (mine.position, mine.filling)
 
     def _hold(self, connection: Connection) -> Checkpoint | None:
         return checkpoints.lock(connection, [NAME]).get(NAME)

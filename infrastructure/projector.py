@@ -13,8 +13,10 @@ from typing import Any
 import psycopg
 import structlog
 from prometheus_client import Counter, Gauge
+from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
+from infrastructure import checkpoints, event_projector
 from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.database import open_engine, open_log
 from infrastructure.enrichment import Enrichment
@@ -23,6 +25,7 @@ from infrastructure.event_store.reader import Entry, read_page
 from infrastructure.feed import Feed, Gap
 from infrastructure.read_models import OutOfStep, ReadModels, decode
 from infrastructure.rebuild import Rebuild
+from infrastructure.rebuild_events import RebuildEvents
 from infrastructure.settings import Settings
 from infrastructure.telemetry import serve_metrics
 
@@ -46,7 +49,9 @@ def run(settings: Settings) -> None:
     models.prepare()
     _replace_outdated(settings, models)
     analytics = AnalyticsEngine(settings.analytics_url)
-    events = EventProjector(engine, analytics, Enrichment(settings.country_database), settings)
+    enrichment = Enrichment(settings.country_database)
+    _replace_outdated_events(settings, engine, analytics, enrichment)
+    events = EventProjector(engine, analytics, enrichment, settings)
     events.start()
     try:
         with Feed(settings.nats_url) as feed:
@@ -121,3 +126,15 @@ def _replace_outdated(settings: Settings, models: ReadModels) -> None:
             engine = open_engine(settings.database_url)
             Rebuild(engine, log, projection).swap(lambda _done, _of: None)
             engine.dispose()
+
+
+def _replace_outdated_events(
+    settings: Settings, engine: Engine, analytics: AnalyticsEngine, enrichment: Enrichment
+) -> None:
+    with engine.connect() as connection:
+        live = checkpoints.read(connection, event_projector.NAME)
+    if live is None or live.version == event_projector.VERSION:
+        return
+    _log.info("building a new version", projection=live.name)
+    with open_log(settings.database_url) as log:
+        RebuildEvents(engine, log, analytics, enrichment).swap(lambda _done, _of: None)

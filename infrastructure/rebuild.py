@@ -1,16 +1,20 @@
 """Rebuilding a Postgres read model from the log: beside the live one, then swapped or compared.
 
 Resumable: the shadow has a checkpoint of its own. Reads go on all the time; the swap renames two
-schemas in one transaction, in which the projector can't apply.
+schemas in one transaction, in which the projector can't apply. The old tables are dropped in
+another: a drop waits for readers, and one that holds the first table and wants the second would
+wait for it.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
 import psycopg
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
 from infrastructure import checkpoints
 from infrastructure.checkpoints import Checkpoint
@@ -22,6 +26,9 @@ _PAGE = 5_000
 # Of one statement: set on the connection they would hold for all that follow.
 _STREAMED = {"stream_results": True, "max_row_buffer": 10_000}
 _CLOSE = 2_000  # this far behind, the rest is applied in the last transaction
+
+_REBUILDING = 4713  # first key of the advisory locks
+_PATIENCE = text("SET LOCAL lock_timeout = '200ms'")  # less than deadlock_timeout: readers win
 
 _UNPARK = text("DELETE FROM projections.parked WHERE projection = :projection")
 _REPARK = text("UPDATE projections.parked SET projection = :live WHERE projection = :shadow")
@@ -37,6 +44,18 @@ def adopt_parked(connection: Connection, *, live: str, shadow: str) -> None:
     """What the rebuild could not take replaces what the live one could not."""
     forget_parked(connection, live)
     connection.execute(_REPARK, {"live": live, "shadow": shadow})
+
+
+@contextmanager
+def alone(log: psycopg.Connection[Any], name: str) -> Iterator[None]:
+    """One rebuild of a read model at a time: a second one waits for the first."""
+    key = (_REBUILDING, name)
+    log.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", key)
+    try:
+        yield
+    finally:
+        with suppress(psycopg.OperationalError):  # it ends with its connection at the latest
+            log.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", key)
 
 
 class Digest(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -74,6 +93,16 @@ class Rebuild:
 
     def swap(self, progress: Progress) -> Rebuilt:
         """Replaces the live tables by freshly built ones."""
+        with alone(self._log, self._projection.name):
+            return self._swap(progress)
+
+    def verify(self, progress: Progress) -> Rebuilt:
+        """Compares at one position, on one snapshot: the live one goes on meanwhile."""
+        with alone(self._log, self._projection.name):
+            return self._verify(progress)
+
+    def _swap(self, progress: Progress) -> Rebuilt:
+        self._drop_old()
         self._build(progress)
         with self._engine.begin() as connection:
             live = self._hold_live(connection)
@@ -85,10 +114,10 @@ class Rebuild:
                     name=self._projection.name, version=self._projection.version, position=position
                 ),
             )
+        self._drop_old()
         return Rebuilt(name=self._projection.name, position=position)
 
-    def verify(self, progress: Progress) -> Rebuilt:
-        """Compares at one position, on one snapshot: the live one goes on meanwhile."""
+    def _verify(self, progress: Progress) -> Rebuilt:
         self._build(progress)
         with (
             self._engine.connect().execution_options(
@@ -157,9 +186,16 @@ class Rebuild:
         live, shadow = self._projection.name, self._shadow
         connection.execute(text(f'ALTER SCHEMA "{live}" RENAME TO "{live}_old"'))
         connection.execute(text(f'ALTER SCHEMA "{shadow}" RENAME TO "{live}"'))
-        connection.execute(text(f'DROP SCHEMA "{live}_old" CASCADE'))
         adopt_parked(connection, live=live, shadow=shadow)
         checkpoints.remove(connection, shadow)
+
+    def _drop_old(self) -> None:
+        while True:
+            with suppress(OperationalError), self._engine.begin() as connection:
+                connection.execute(_PATIENCE)
+                old = f'"{self._projection.name}_old"'
+                connection.execute(text(f"DROP SCHEMA IF EXISTS {old} CASCADE"))
+                return
 
     def _drop(self, connection: Connection) -> None:
         connection.execute(text(f'DROP SCHEMA IF EXISTS "{self._shadow}" CASCADE'))

@@ -1,6 +1,8 @@
 """Rebuilding the ClickHouse read model of events, with the same interface as rebuild.Rebuild.
 
-The shadow table has checkpoints of its own, so a rebuild that was killed goes on where it was.
+The shadow table has checkpoints of its own, so a rebuild that was killed goes on where it was. The
+checkpoint in Postgres says which table that is, made by which code and rules: after a crash in a
+swap the shadow's name is the old table's, which must not come back.
 """
 
 from typing import Any
@@ -18,7 +20,7 @@ from infrastructure.event_projector import NAME, VERSION, Rows
 from infrastructure.event_store.reader import read_log_id, read_page
 from infrastructure.event_writer import EventWriter, digest, drop_table, exchange
 from infrastructure.read_models import decode
-from infrastructure.rebuild import Progress, Rebuilt, adopt_parked, forget_parked
+from infrastructure.rebuild import Progress, Rebuilt, adopt_parked, alone, forget_parked
 from projections.events import SHADOW, TABLE
 
 _PAGE = 20_000
@@ -42,21 +44,30 @@ class RebuildEvents:
         self._log_id: UUID = read_log_id(log)
 
     def swap(self, progress: Progress) -> Rebuilt:
+        with alone(self._log, NAME):
+            return self._swap(progress)
+
+    def verify(self, progress: Progress) -> Rebuilt:
+        """Rows never change once written, so both tables are compared up to the live one's
+        position while it goes on.
+        """
+        with alone(self._log, NAME):
+            return self._verify(progress)
+
+    def _swap(self, progress: Progress) -> Rebuilt:
         self._build(progress)
         with self._engine.begin() as connection:
             live = checkpoints.lock(connection, [NAME])[NAME]
             self._fill(live.position)
             self._writer.checkpoint()
             exchange(self._analytics)
-            drop_table(self._analytics, SHADOW)
             adopt_parked(connection, live=NAME, shadow=SHADOW)
             self._announce(connection, live)
+            checkpoints.remove(connection, SHADOW)
+        drop_table(self._analytics, SHADOW)
         return Rebuilt(name=NAME, position=live.position)
 
-    def verify(self, progress: Progress) -> Rebuilt:
-        """Rows never change once written, so both tables are compared up to the live one's
-        position while it goes on.
-        """
+    def _verify(self, progress: Progress) -> Rebuilt:
         self._build(progress)
         position = self._live_position()
         self._fill(position)
@@ -70,16 +81,42 @@ class RebuildEvents:
         drop_table(self._analytics, SHADOW)
         with self._engine.begin() as connection:
             forget_parked(connection, SHADOW)
+            checkpoints.remove(connection, SHADOW)
         return Rebuilt(name=NAME, position=position, equal=not differing, differing=differing)
 
     def _build(self, progress: Progress) -> None:
-        self._writer.recover(self._log_id)
+        self._begin()
         while True:
             target = self._live_position()
             progress(self._writer.position, target)
             if self._writer.position + _CLOSE >= target:
                 return
             self._step(target)
+            with self._engine.begin() as connection:
+                checkpoints.write(connection, self._checkpoint())
+
+    def _begin(self) -> None:
+        self._writer.recover(self._log_id)
+        with self._engine.begin() as connection:
+            begun = checkpoints.read(connection, SHADOW)
+            if begun is None or not self._goes_on_from(begun):
+                drop_table(self._analytics, SHADOW)
+                self._writer.recover(self._log_id)
+                forget_parked(connection, SHADOW)
+            checkpoints.write(connection, self._checkpoint())
+
+    def _goes_on_from(self, begun: Checkpoint) -> bool:
+        same = (self._writer.generation, VERSION, self._enrichment.fingerprint)
+        return (begun.filling, begun.version, begun.rules) == same
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            name=SHADOW,
+            version=VERSION,
+            position=self._writer.position,
+            filling=self._writer.generation,
+            rules=self._enrichment.fingerprint,
+        )
 
     def _fill(self, target: int) -> None:
         while self._writer.position < target:

@@ -7,7 +7,7 @@ import msgspec
 from infrastructure.embedded.processes import CannotStart, Part, ending, trim_log
 
 _FIRST_DELAY, _LAST_DELAY = 0.2, 15.0  # seconds before a part that ended is started again
-_STEADY = 60.0  # after so many seconds of running the delay begins anew
+_STEADY = 5.0  # what ran for so long did start: its delay begins anew
 _LOG_BYTES = 16 * 2**20
 
 
@@ -44,7 +44,7 @@ class Upkeep:
             kept.part.stop()
 
     def _plan(self, kept: _Kept, now: float) -> None:
-        """The more often it ends, the later it starts again."""
+        """The more often it ends soon after its start, the later it starts again."""
         if now - kept.started_at > _STEADY:
             kept.delay = _FIRST_DELAY
         how = ending(kept.part.exit_code() or 0)
