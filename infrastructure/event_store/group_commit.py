@@ -53,7 +53,9 @@ class GroupCommit:
         self._commit_events = commit_events
         self._queue: deque[_Waiting] = deque()
         self._queued = 0
-        self._unanswered: set[asyncio.Future[list[Receipt]]] = set()
+        self._unanswered = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._arrived = asyncio.Event()
         self._connection: AsyncConnection[Any] | None = None
         self.writer: asyncio.Task[None]  # ends only by a fault of ours
@@ -64,8 +66,7 @@ class GroupCommit:
 
     async def close(self) -> None:
         """Answers whoever waits, then closes."""
-        if self._unanswered:
-            await asyncio.wait(self._unanswered)
+        await self._idle.wait()
         self.writer.cancel()
         await asyncio.gather(self.writer, return_exceptions=True)
         await self._disconnect()
@@ -79,8 +80,8 @@ class GroupCommit:
         if self._failing or self._queued + len(events) > self._queue_events:
             raise Overloaded("the event store can't keep up; send it again", _RETRY_AFTER)
         answer: asyncio.Future[list[Receipt]] = asyncio.get_running_loop().create_future()
-        self._unanswered.add(answer)
-        answer.add_done_callback(self._unanswered.discard)
+        self._unanswered += 1
+        self._idle.clear()
         self._queue.append(_Waiting(events, answer))
         self._queued += len(events)
         self._arrived.set()
@@ -113,14 +114,13 @@ class GroupCommit:
             await self._fail(group, error)
             return
         except Exception as error:
-            for one in group:
-                _settle(one.answer, error=error)
+            self._refuse_all(group, error)
             raise  # not a store's failure but ours: end the process, it is restarted
         _latency.observe(time.perf_counter() - started)
         self._failing = False
         taken = 0
         for one in group:
-            _settle(one.answer, receipts[taken : taken + len(one.events)])
+            self._answer(one, receipts[taken : taken + len(one.events)])
             taken += len(one.events)
 
     async def _append(self, events: list[NewEvent]) -> list[Receipt]:
@@ -166,13 +166,29 @@ class GroupCommit:
         """Everyone who waits is told at once; the store is tried again after a pause."""
         self._failing = True
         refusal = Overloaded(f"the event store is not reachable ({type(error).__name__})")
-        for one in (*group, *self._queue):
-            _settle(one.answer, error=refusal)
-        self._queue.clear()
-        self._queued = 0
+        self._refuse_all(group, refusal)
         await self._disconnect()
         await asyncio.sleep(_PAUSE_AFTER_FAILURE)
         await self._probe()
+
+    def _answer(self, one: _Waiting, receipts: list[Receipt]) -> None:
+        if not one.answer.done():  # else the caller has gone
+            one.answer.set_result(receipts)
+        self._count_answered(1)
+
+    def _refuse_all(self, group: list[_Waiting], error: Exception) -> None:
+        waiting = (*group, *self._queue)
+        for one in waiting:
+            if not one.answer.done():
+                one.answer.set_exception(error)
+        self._queue.clear()
+        self._queued = 0
+        self._count_answered(len(waiting))
+
+    def _count_answered(self, callers: int) -> None:
+        self._unanswered -= callers
+        if not self._unanswered:
+            self._idle.set()
 
     async def _disconnect(self) -> None:
         if self._connection is not None:
@@ -187,19 +203,6 @@ class GroupCommit:
             except (psycopg.Error, OSError):
                 await self._disconnect()
                 await asyncio.sleep(_PAUSE_AFTER_FAILURE)
-
-
-def _settle(
-    answer: asyncio.Future[list[Receipt]],
-    receipts: list[Receipt] | None = None,
-    error: Exception | None = None,
-) -> None:
-    if answer.done():  # the caller has gone
-        return
-    if error is not None:
-        answer.set_exception(error)
-    else:
-        answer.set_result(receipts or [])
 
 
 def _columns(
