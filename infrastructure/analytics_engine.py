@@ -3,6 +3,7 @@
 The embedded engine host and a ClickHouse server or cluster are only different URLs.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -19,6 +20,10 @@ from domain.errors import NotAvailable, Overloaded
 _TIMEOUT = 159
 _TOO_BIG = frozenset({158, 241, 307, 396})  # too many rows, memory limit, too many bytes or results
 _TOO_BUSY = frozenset({202, 203, 209, 210, 252, 394, 439})
+# What these warn of is raised too, and their words hold addresses of requests.
+for _name in ("clickhouse_connect", "urllib3.connectionpool"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
 LIGHT: Mapping[str, object] = {"priority": 1}  # settings of a small read: it waits for no place
 
 # Inserts answer when the rows are in the table, and are never taken for repetitions: exactly-once
