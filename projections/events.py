@@ -13,7 +13,7 @@ import struct
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from domain.tracking import Tracked
@@ -112,6 +112,11 @@ def create_table(
         engine=engine,
         generation=generation,
     )
+
+
+def rollup(unit: Literal["day", "hour"], *, by_event: bool) -> str:
+    """The name of the smallest projection that has what is asked for."""
+    return f"{'events' if by_event else 'all'}_by_{unit}"
 
 
 class Seen(NamedTuple):

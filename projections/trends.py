@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from domain.trends import ALL, NONE, OTHER, Buckets, Question, Series
 from projections.conditions import Parameters, all_of, label
-from projections.events import TABLE
+from projections.events import TABLE, rollup
 
 Source = Literal["day", "hour", "rows"]
 _EVENT = "$event"  # the one fact that the rollups are kept by
@@ -75,6 +75,8 @@ def plan(question: Question, buckets: Buckets, *, app_number: int, table: str = 
     settings: dict[str, object] = {"max_query_size": 4 * 1024 * 1024}
     if source != "rows":
         settings["priority"] = 1
+        by_event = question.event is not None or _EVENT in _asked(question)
+        settings["preferred_optimize_projection_name"] = rollup(source, by_event=by_event)
     return Plan(sql, dict(parameters), settings, source)
 
 
@@ -100,15 +102,17 @@ def _label(question: Question, row: Sequence[Any]) -> str:
 
 def _source(question: Question, buckets: Buckets) -> Source:
     """A rollup serves when it has all facts asked for and every bound falls between its units."""
-    asked = {where.property for where in question.where}
-    if question.breakdown:
-        asked.add(question.breakdown.property)
-    if not asked <= {_EVENT}:
+    if not _asked(question) <= {_EVENT}:
         return "rows"
     bounds = [*buckets.bounds, buckets.start.timestamp(), buckets.end.timestamp()]
     if all(bound % 86_400 == 0 for bound in bounds):
         return "day"
     return "hour" if all(bound % 3600 == 0 for bound in bounds) else "rows"
+
+
+def _asked(question: Question) -> set[str]:
+    asked = {where.property for where in question.where}
+    return asked | ({question.breakdown.property} if question.breakdown else set())
 
 
 def _cells(
