@@ -48,12 +48,13 @@ class Role:
             self._child.stop()
 
 
-def answers(url: str) -> bool:
+def answers(url: str, key: str | None = None) -> bool:
     """True if a GET gets a 2xx within 5 seconds."""
     parts = urlsplit(url)
     connection = HTTPConnection(parts.hostname or "", parts.port or 80, timeout=5)
     try:
-        connection.request("GET", parts.path)
+        headers = {} if key is None else {"X-API-Key": key}
+        connection.request("GET", parts.path, headers=headers)
         return connection.getresponse().status // 100 == 2  # noqa: PLR2004  2xx
     except (OSError, HTTPException):
         return False

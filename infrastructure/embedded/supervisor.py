@@ -81,11 +81,13 @@ class Supervisor:
         self._gate(messages)
         self._watcher.step("analytics engine")
         self._gate(engine)
+        is_first = self._instance.quickstart() is None
         quickstart = self._quickstart(settings)
-        self._start_roles()
+        self._start_roles(quickstart if is_first else None)
         self._watcher.ready(quickstart.url, quickstart)
 
-    def _start_roles(self) -> None:
+    def _start_roles(self, made: Quickstart | None) -> None:
+        """`made`: keys that must work before anybody is told about them."""
         self._watcher.step("API, projector, relay")
         api = self._role("api", health=f"{self._url()}/healthz")
         roles = [api, self._role("projector"), self._role("relay")]
@@ -94,13 +96,16 @@ class Supervisor:
         self._gate(api)
         self._watcher.step("a first write and a first message")
         deadline = time.monotonic() + _READY
-        while not answers(f"{self._url()}/readyz"):
+        while not (answers(f"{self._url()}/readyz") and self._knows(made)):
             for role in roles:
                 self._gate(role)
             self._pause(_LOOK)
             if time.monotonic() > deadline:
                 problem = f"{self._url()}/readyz does not say that everything is ready"
                 raise CannotStart(problem, f"see {self._instance.logs}/*.log, or `appizer doctor`")
+
+    def _knows(self, made: Quickstart | None) -> bool:
+        return made is None or answers(f"{self._url()}/v1/failed-events", made.secret_key)
 
     def _role(self, name: str, health: str | None = None) -> Role:
         environment = joined(os.environ, self._instance.environment())
