@@ -1,14 +1,19 @@
-"""A real file of 156,881 rows: what is on the log equals what plain counting of the file says."""
+"""A real file of 156,881 rows, from the command line to the answer of a query."""
 
 import csv
 import gzip
 import json
+import os
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import psycopg
 import pytest
 
-FILE = Path(__file__).parents[3] / "shared" / "data" / "git-activity.csv.gz"
+ROOT = Path(__file__).parents[2]
+FILE = ROOT.parent / "shared" / "data" / "git-activity.csv.gz"
 ROWS = 156_881
 
 pytestmark = pytest.mark.skipif(not FILE.exists(), reason="the data set is not beside the project")
@@ -26,24 +31,64 @@ def counted_from_the_file():
     return {key: (rows[key], len(users[key])) for key in rows}
 
 
-COUNTED_ON_THE_LOG = """
-    WITH opened AS MATERIALIZED (
-        SELECT convert_from(substr(state, 2), 'UTF8')::jsonb AS message
-        FROM log.events WHERE topic = 'tracked.v1'
+@pytest.fixture(scope="module")
+def imported(instance, new_tenant):
+    """The app that has the file, and what the command line said of the first and second import."""
+    tenant = new_tenant(name="Git activity")
+    return tenant, run_import(instance, tenant), run_import(instance, tenant)
+
+
+def run_import(instance, tenant):
+    command = ["import", "csv", str(FILE), "--data", str(instance.data), "--app", tenant.app_id]
+    done = subprocess.run(
+        [sys.executable, "-m", "api.cli.main", *command, "--json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    SELECT message -> 'properties' ->> 'project', substr(message ->> 'timestamp', 1, 7),
-           count(*), count(DISTINCT message ->> 'user_id')
-    FROM opened GROUP BY 1, 2
-"""
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
-def test_the_log_holds_the_file_and_importing_it_again_adds_nothing(appizer, query):
-    first = json.loads(appizer("import", "csv", FILE, "--no-wait", "--json").out)
-    assert (first["accepted"], first["rejected"]) == (ROWS, 0)
-    found = {(project, month): (n, users) for project, month, n, users in query(COUNTED_ON_THE_LOG)}
-    assert sum(n for n, _ in found.values()) == ROWS
-    assert found == counted_from_the_file()
+def test_importing_it_again_adds_nothing(imported, settings_in_force):
+    tenant, first, again = imported
+    assert (first["accepted"], first["duplicates"], first["rejected"]) == (ROWS, 0, 0)
+    assert (again["accepted"], again["duplicates"], again["rejected"]) == (0, ROWS, 0)
+    with psycopg.connect(settings_in_force["APPIZER_DATABASE_URL"]) as connection:
+        query = "SELECT count(*) FROM log.events WHERE app_id = %s AND topic = 'tracked.v1'"
+        assert connection.execute(query, (tenant.app_id,)).fetchone() == (ROWS,)
 
-    again = json.loads(appizer("import", "csv", FILE, "--no-wait", "--json").out)
-    assert (again["accepted"], again["duplicates"]) == (0, ROWS)
-    assert query("SELECT count(*) FROM log.events WHERE topic = 'tracked.v1'") == [(ROWS,)]
+
+@pytest.mark.parametrize(("measure", "place"), [("total", 0), ("unique", 1)])
+def test_totals_and_unique_users_per_project_and_month_equal_those_of_the_file(
+    imported, measure, place
+):
+    tenant, first, _ = imported
+    answer = tenant.trends(
+        **{"from": "2005-01-01", "to": "2026-12-31"},
+        measure=measure,
+        interval="month",
+        breakdown={"property": "project"},
+        min_position=first["position"],
+    )
+    found = {
+        (series["label"], value["start"][:7]): value["value"]
+        for series in answer["data"]["series"]
+        for value in series["values"]
+        if value["value"]
+    }
+    assert found == {key: counts[place] for key, counts in counted_from_the_file().items()}
+    assert answer["exact"] is True
+
+
+def test_a_rollup_says_the_same_as_the_rows(imported):
+    tenant, first, _ = imported
+    question = {"from": "2005-01-01", "to": "2026-12-31", "interval": "month", "event": "commit"}
+    rollup = tenant.trends(**question, measure="unique", min_position=first["position"])
+    rows = tenant.trends(
+        **question,
+        measure="unique",
+        where=[{"property": "project", "operator": "is_set"}],
+    )
+    assert (rollup["source"], rows["source"]) == ("day", "rows")
+    assert rollup["data"] == rows["data"]
