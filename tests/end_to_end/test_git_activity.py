@@ -43,6 +43,7 @@ def run_import(instance, tenant):
     done = subprocess.run(
         [sys.executable, "-m", "api.cli.main", *command, "--json"],
         capture_output=True,
+        check=False,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )

@@ -52,7 +52,9 @@ def test_each_caller_gets_the_positions_of_its_own_events(database_url):
     answers = appended(database_url, [event(1), event(2)], [event(3)], [event(4), event(5)])
     positions = [[receipt.position for receipt in answer] for answer in answers]
     assert sorted(p for each in positions for p in each) == [1, 2, 3, 4, 5]
-    log = {entry.position: int.from_bytes(entry.originator_id.bytes) for entry in stored(database_url)}
+    log = {
+        entry.position: int.from_bytes(entry.originator_id.bytes) for entry in stored(database_url)
+    }
     assert [[log[p] for p in each] for each in positions] == [[1, 2], [3], [4, 5]]
 
 
