@@ -18,31 +18,32 @@ from api.routing import share_port
 from domain.limits import MAX_REQUEST_BYTES
 from infrastructure.bootstrap import Services
 
+_WRITES = (*apps.WRITES, *failed_events.WRITES, *sdk_documents.ROUTES, *health.ROUTES)
+_READS = (
+    *users.ROUTES,
+    *events.ROUTES,
+    *analytics.ROUTES,
+    *apps.READS,
+    *failed_events.READS,
+    *schema.ROUTES,
+    *health.ROUTES,
+)
+_DESCRIBED = OpenAPIConfig(title="Appizer", version="1", path="/-")
+
 
 def commands_app(services: Services) -> Litestar:
-    return _application(
-        services,
-        ingest_route(services),
-        *apps.WRITES,
-        *failed_events.WRITES,
-        *sdk_documents.ROUTES,
-        *health.ROUTES,
-    )
+    return _application(services, ingest_route(services), *_WRITES)
 
 
 def queries_app(services: Services) -> Litestar:
-    """Also describes the whole interface, so it is given the other application's routes too."""
-    queries = _application(
-        services,
-        *users.ROUTES,
-        *events.ROUTES,
-        *analytics.ROUTES,
-        *apps.READS,
-        *failed_events.READS,
-        *schema.ROUTES,
-        *health.ROUTES,
+    """Also describes the whole interface, the other application's routes too."""
+    queries = _application(services, *_READS)
+    queries.state.describe = cache(
+        lambda: document(
+            _application(services, *_WRITES, described=_DESCRIBED),
+            _application(services, *_READS, described=_DESCRIBED),
+        )
     )
-    queries.state.describe = cache(lambda: document(commands_app(services), queries))
     return queries
 
 
@@ -50,7 +51,13 @@ def shared_app(services: Services) -> ASGIApp:
     return share_port(commands_app(services), queries_app(services))
 
 
-def _application(services: Services, *routes: Any) -> Litestar:
+def _application(
+    services: Services, *routes: Any, described: OpenAPIConfig | None = None
+) -> Litestar:
+    """`described` would also serve the framework's own pages, whose scripts come from elsewhere,
+    so an application that serves has it not.
+    """
+
     async def provide_services() -> Services:
         return services
 
@@ -63,7 +70,7 @@ def _application(services: Services, *routes: Any) -> Litestar:
                 "organisation": Provide(find_organisation),
             },
             exception_handlers=HANDLERS,
-            openapi_config=OpenAPIConfig(title="Appizer", version="1", path="/-"),
+            openapi_config=described,
             request_max_body_size=MAX_REQUEST_BYTES,
             logging_config=None,
         )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import get
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from api import cursors
 from api.waiting import MinPosition, caught_up
@@ -94,7 +94,7 @@ async def list_events(  # noqa: PLR0913, PLR0917  the query string names them, n
     services: NamedDependency[Services],
     reader: NamedDependency[Caller],
     event_name: Name = None,
-    user_id: str | None = None,
+    user_id: FromQuery[str | None] = None,
     start: From = None,
     to: To = None,
     where: WhereText = None,
@@ -139,7 +139,7 @@ async def list_events_of_user(
 async def list_event_names(
     services: NamedDependency[Services],
     reader: NamedDependency[Caller],
-    prefix: str = "",
+    prefix: FromQuery[str] = "",
     limit: Limit = 100,
     min_position: MinPosition = None,
 ) -> EventNames:

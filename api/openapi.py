@@ -46,9 +46,40 @@ def document(*applications: Litestar) -> Document:
     for application in applications:
         part = application.openapi_schema.to_schema()
         for path, operations in part.get("paths", {}).items():
-            merged["paths"].setdefault(path, {}).update(operations)
+            told = {method: _completed(path, one) for method, one in operations.items()}
+            merged["paths"].setdefault(path, {}).update(told)
         merged["components"]["schemas"].update(part.get("components", {}).get("schemas", {}))
     return merged
+
+
+_OPEN = (
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/v1/projects/{write_key}/settings",
+    "/sourceConfig",
+    "/analytics.js/v1/{write_key}/analytics.min.js",
+)
+_SHARED = {
+    "400": "`details` names field and issue",
+    "401": "no key, or not one of ours",
+    "403": "the key may not do this",
+    "404": "there is no such thing, or it is somebody else's",
+    "504": "the read model is not at `min_position` yet; `details` says how far behind it is",
+}
+
+
+def _completed(path: str, operation: Document) -> Document:
+    """The framework knows neither our refusals nor which routes are open."""
+    waits = any(p["name"] == "min_position" for p in operation.get("parameters", ()))
+    statuses = ["400"] if "400" in operation["responses"] else []
+    if path in _OPEN:
+        operation["security"] = []
+    else:
+        statuses += ["401", "403"]
+    statuses += ["404"] * ("{" in path) + ["504"] * (waits or path == "/v1/analytics/trends")
+    refusals = {status: _json(_SHARED[status], Problem) for status in statuses}
+    return {**operation, "responses": {**operation["responses"], **refusals}}
 
 
 # msgspec's own schemas stop at a default of type Raw: the bodies are described by their fields.
