@@ -7,7 +7,7 @@ import msgspec
 from infrastructure.embedded.processes import CannotStart, Part, ending, trim_log
 
 _FIRST_DELAY, _LAST_DELAY = 0.2, 15.0  # seconds before a part that ended is started again
-_STEADY = 5.0  # what ran for so long did start: its delay begins anew
+_STEADY = 3.0  # what ran for so long did start: its delay begins anew
 _LOG_BYTES = 16 * 2**20
 
 
