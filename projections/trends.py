@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from domain.trends import ALL, NONE, OTHER, Buckets, Question, Series
-from projections.conditions import Parameters, all_of, label
+from projections.conditions import Parameters, all_of, group_key, label
 from projections.events import TABLE, rollup
 
 Source = Literal["day", "hour", "rows"]
+_Unit = Literal["day", "hour", "second"]
 _EVENT = "$event"  # the one fact that the rollups are kept by
 _PERSON = "pid0"
 
@@ -49,7 +50,7 @@ FROM (
     SELECT rank > {limit} AS other, if(other, NULL, value) AS label,
         pair.1 AS bucket, {joined_pair} AS cell
     FROM (
-        SELECT value, groupArray((bucket, cell)) AS pairs,
+        SELECT {value} AS value, groupArray((bucket, cell)) AS pairs,
             row_number() OVER (ORDER BY {joined_number} DESC, value ASC NULLS LAST) AS rank
         FROM ({cells}) GROUP BY value
     ) ARRAY JOIN pairs AS pair
@@ -68,9 +69,8 @@ def plan(question: Question, buckets: Buckets, *, app_number: int, table: str = 
         joined_number=measure.number.format(cell=joined),
         joined_pair=measure.joined.format(cell="pair.2"),
         limit=question.breakdown.limit if question.breakdown else 0,
-        cells=_cells(
-            question, buckets, source=source, parameters=parameters, table=table, app=app_number
-        ),
+        value=label(question.breakdown.property, "key") if question.breakdown else "",
+        cells=_cells(question, buckets, parameters=parameters, table=table, app=app_number),
     )
     settings: dict[str, object] = {"max_query_size": 4 * 1024 * 1024}
     if source != "rows":
@@ -102,12 +102,15 @@ def _label(question: Question, row: Sequence[Any]) -> str:
 
 def _source(question: Question, buckets: Buckets) -> Source:
     """A rollup serves when it has all facts asked for and every bound falls between its units."""
-    if not _asked(question) <= {_EVENT}:
-        return "rows"
+    unit = _unit(buckets)
+    return "rows" if unit == "second" or not _asked(question) <= {_EVENT} else unit
+
+
+def _unit(buckets: Buckets) -> _Unit:
     bounds = [*buckets.bounds, buckets.start.timestamp(), buckets.end.timestamp()]
     if all(bound % 86_400 == 0 for bound in bounds):
         return "day"
-    return "hour" if all(bound % 3600 == 0 for bound in bounds) else "rows"
+    return "hour" if all(bound % 3600 == 0 for bound in bounds) else "second"
 
 
 def _asked(question: Question) -> set[str]:
@@ -116,18 +119,13 @@ def _asked(question: Question) -> set[str]:
 
 
 def _cells(
-    question: Question,
-    buckets: Buckets,
-    *,
-    source: Source,
-    parameters: Parameters,
-    table: str,
-    app: int,
+    question: Question, buckets: Buckets, *, parameters: Parameters, table: str, app: int
 ) -> str:
-    keys = {"bucket": f"roundDown({_second(source)}, {buckets.bounds})"}
+    unit, source = _unit(buckets), _source(question, buckets)
+    keys = {"bucket": f"roundDown({_SECOND[unit]}, {buckets.bounds})"}
     if question.breakdown:
-        keys["value"] = label(question.breakdown.property, parameters)
-    conditions = [f"app_number = {app}", *_range(buckets, source)]
+        keys["key"] = group_key(question.breakdown.property, parameters)
+    conditions = [f"app_number = {app}", *_range(buckets, unit=unit, source=source)]
     if question.event is not None:
         conditions.append(f"event = {parameters.text(question.event)}")
     conditions += all_of(question.where, parameters)
@@ -138,24 +136,26 @@ def _cells(
     )
 
 
-def _second(source: Source) -> str:
-    return {
-        "day": "toUInt32(toDateTime(day, 'UTC'))",
-        "hour": "toUInt32(hour)",
-        "rows": "toUInt32(toUnixTimestamp(ts))",
-    }[source]
+# The coarser the column, the less there is to read.
+_SECOND: dict[_Unit, str] = {
+    "day": "toUInt32(toDateTime(day, 'UTC'))",
+    "hour": "toUInt32(hour)",
+    "second": "toUInt32(toUnixTimestamp(ts))",
+}
 
 
-def _range(buckets: Buckets, source: Source) -> list[str]:
+def _range(buckets: Buckets, *, unit: _Unit, source: Source) -> list[str]:
     start, end = buckets.start, buckets.end
-    if source == "day":
+    if unit == "day":
         return [f"day >= toDate('{start:%Y-%m-%d}')", f"day < toDate('{end:%Y-%m-%d}')"]
-    if source == "hour":
+    # The days are for the index of the rows; the rollup by hour does not have them.
+    days = [f"day >= toDate('{start:%Y-%m-%d}')", f"day <= toDate('{end:%Y-%m-%d}')"]
+    if unit == "hour":
         first, last = int(start.timestamp()), int(end.timestamp())
-        return [f"hour >= toDateTime({first}, 'UTC')", f"hour < toDateTime({last}, 'UTC')"]
-    return [  # the days are the index's, the times the answer's
-        f"day >= toDate('{start:%Y-%m-%d}')",
-        f"day <= toDate('{end:%Y-%m-%d}')",
+        hours = [f"hour >= toDateTime({first}, 'UTC')", f"hour < toDateTime({last}, 'UTC')"]
+        return hours if source == "hour" else hours + days
+    return [
+        *days,
         f"ts >= toDateTime64('{start:%Y-%m-%d %H:%M:%S.%f}', 6, 'UTC')",
         f"ts < toDateTime64('{end:%Y-%m-%d %H:%M:%S.%f}', 6, 'UTC')",
     ]

@@ -214,6 +214,24 @@ def _joined(all_cells):
     return joined
 
 
+@pytest.mark.parametrize("zone", ZONES)
+def test_conditions_hold_in_any_zone(ask, happened, zone):
+    """Rows are read then, by day, hour or instant."""
+    question = Question(
+        start="2026-03-01",
+        to="2026-10-31",
+        interval="day",
+        timezone=zone,
+        where=(Where("$country", "is_set"),),
+    )
+    found, source = ask(question)
+    start = datetime(2026, 3, 1, tzinfo=ZoneInfo(zone))
+    end = datetime(2026, 11, 1, tzinfo=ZoneInfo(zone))
+    values, totals = _counted(question, _expected(happened, question, start=start, end=end))
+    assert _as_compared(question, found) == ({"$all": values[""]}, {"$all": totals[""]})
+    assert source == "rows"
+
+
 def test_event_and_conditions_narrow_the_count(ask, happened):
     question = Question(
         start="2026-03-01T06:30:00+05:30",
