@@ -11,6 +11,7 @@ from litestar.exceptions import HTTPException
 
 from api.dialects.request import in_words
 from domain import errors
+from infrastructure.database import AWAY
 
 STATUS: dict[type[errors.AppizerError], int] = {
     errors.Rejected: 400,
@@ -101,6 +102,11 @@ def answer_unreadable(request: Request[Any, Any, Any], error: Exception) -> Resp
     return answer_refusal(request, errors.Rejected("body", issue))
 
 
+def answer_away(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    _log.warning("the store is away", path=request.url.path, error=type(error).__name__)
+    return answer_refusal(request, errors.Overloaded("the store can't be reached; try again"))
+
+
 def answer_fault(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """Ours. The log has the traceback; the caller gets nothing of the inside."""
     _log.error("request failed", path=request.url.path, exc_info=error)
@@ -121,5 +127,6 @@ HANDLERS: dict[int | type[Exception], Any] = {
     HTTPException: answer_http,
     RecursionError: answer_unreadable,
     UnicodeDecodeError: answer_unreadable,
+    **dict.fromkeys(AWAY, answer_away),
     Exception: answer_fault,
 }

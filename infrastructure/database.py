@@ -4,7 +4,19 @@ from typing import Any
 
 import msgspec
 import psycopg
-from sqlalchemy import Engine, create_engine
+from eventsourcing import persistence
+from sqlalchemy import Engine, create_engine, exc
+
+# Postgres is away, stopping or overwhelmed: no fault of the caller's, nor of ours.
+AWAY: tuple[type[Exception], ...] = (
+    exc.OperationalError,
+    exc.InterfaceError,
+    exc.TimeoutError,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    persistence.OperationalError,
+    persistence.InterfaceError,
+)
 
 
 def open_engine(database_url: str, *, pool_size: int = 5) -> Engine:
