@@ -48,8 +48,8 @@ def check_count(items: Sequence[Item]) -> None:
 # --- opening a batch -----------------------------------------------------------------------
 
 
-_TOKENS = re.compile(rb'"(?:[^"\\]+|\\.)*+"?|[\[\]{},:]', re.DOTALL)
-_MOST_TOKENS = 200_000  # some 50 ms; a body of brackets only is not worth more
+_TOKENS = re.compile(rb'"(?:[^"\\]+|\\.)*+"?|[\[{]+|[\]}]+|[,:]', re.DOTALL)
+_MOST_TOKENS = 200_000  # some 50 ms; a body of punctuation only is not worth more
 
 
 def cut_out(body: bytes, name: str) -> tuple[list[bytes], bytes]:
@@ -72,14 +72,14 @@ def _array(body: bytes, name: bytes) -> tuple[int, int, list[int]]:
         token = found[0]
         if count > _MOST_TOKENS:
             break
-        if token in b"[{":
-            depth += 1
-            if depth == 2 and before == (name, b":") and token == b"[":  # noqa: PLR2004  a member of the outermost object
+        if token[0] in b"[{":
+            if depth == 1 and before == (name, b":") and token[0] == b"["[0]:  # of the outermost
                 start = found.start()
-        elif token in b"]}":
-            depth -= 1
-            if start >= 0 and depth == 1:
-                return start, found.start(), cuts
+            depth += len(token)
+        elif token[0] in b"]}":
+            if start >= 0 and depth - len(token) <= 1:
+                return start, found.start() + depth - 2, cuts
+            depth -= len(token)
         elif start >= 0 and depth == 2 and token == b",":  # noqa: PLR2004  between the items
             cuts.append(found.start())
         before = (before[1], token)
