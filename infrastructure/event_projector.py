@@ -26,13 +26,14 @@ from infrastructure.numbers import Numbers
 from infrastructure.read_models import decode, park_all
 from infrastructure.settings import Settings
 from projections import people
-from projections.events import Block, Seen, rows
+from projections.events import Block, Seen, encode, tracked
 from projections.projection import Recorded
 
 NAME = "events"
 VERSION = 1
 BATCH = 10_000  # rows in one insert, at most
 PACE_SECONDS = 0.1  # between inserts: each makes a part, and parts cost merges
+_MOST_SEEN = 50_000  # senders remembered
 _HELD = 60_000  # offered events that wait; beyond it the log is read instead
 _PAUSE_AFTER_FAILURE = 1.0
 
@@ -49,22 +50,31 @@ class Rows:
         self._engine = engine
         self._enrichment = enrichment
         self._numbers = Numbers(engine)
+        self._seen: dict[tuple[str | None, str | None, str | None], Seen] = {}
 
     def of(self, page: Sequence[Recorded], *, parked_as: str = NAME) -> Block:
-        tracked = [r for r in page if isinstance(r.event, Tracked) and r.app_id is not None]
-        apps = self._numbers.of_apps({r.app_id for r in tracked if r.app_id})
-        keys = [(apps.get(r.app_id, 0), r.event.distinct_id) for r in tracked]  # type: ignore[arg-type, attr-defined]  # filtered above
-        ids = self._numbers.of_ids(keys)
-        known = [r for r, key in zip(tracked, keys, strict=True) if key in ids]
-        if len(known) < len(tracked):
-            self._park(
-                [r for r, key in zip(tracked, keys, strict=True) if key not in ids], parked_as
+        kept = tracked(page)
+        apps = self._numbers.of_apps([r.app_id for r in kept])  # type: ignore[misc]  # tracked have one
+        ids = [r.event.distinct_id for r in kept]  # type: ignore[attr-defined]  # all are Tracked
+        pids = self._numbers.of_ids(list(zip(apps, ids, strict=True)))
+        if None in pids:
+            self._park([r for r, pid in zip(kept, pids, strict=True) if pid is None], parked_as)
+            known = [each for each in zip(kept, apps, pids, strict=True) if each[2] is not None]
+            kept, apps, pids = (
+                (list(column) for column in zip(*known, strict=True)) if known else ([], [], [])
             )
-        return rows(known, ids, apps, self._enriched)
+        return encode(kept, apps, pids, self._enriched)  # type: ignore[arg-type]  # no None is left
 
     def _enriched(self, event: Tracked) -> Seen:
-        found = self._enrichment.of(event.client)
-        return Seen(*(value or "" for value in found))
+        client = event.client
+        key = (client.user_agent, client.country, client.ip)
+        found = self._seen.get(key)
+        if found is None:
+            found = Seen(*(value or "" for value in self._enrichment.of(client)))
+            if len(self._seen) >= _MOST_SEEN:
+                self._seen.clear()
+            self._seen[key] = found
+        return found
 
     def _park(self, unknown: Sequence[Recorded], name: str) -> None:
         """Without a number: the people's read model could not take it either."""

@@ -5,6 +5,8 @@ checkpoint in Postgres says which table that is, made by which code and rules: a
 swap the shadow's name is the old table's, which must not come back.
 """
 
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +24,7 @@ from infrastructure.event_writer import EventWriter, digest, drop_table, exchang
 from infrastructure.read_models import decode
 from infrastructure.rebuild import Progress, Rebuilt, adopt_parked, alone, forget_parked
 from projections.events import SHADOW, TABLE
+from projections.projection import Recorded
 
 _PAGE = 20_000
 _CLOSE = 20_000  # this far behind, the rest is written with the live one held
@@ -85,50 +88,37 @@ class RebuildEvents:
         return Rebuilt(name=NAME, position=position, equal=not differing, differing=differing)
 
     def _build(self, progress: Progress) -> None:
-        self._begin()
+        self._writer.recover(self._log_id)
         while True:
             target = self._live_position()
             progress(self._writer.position, target)
             if self._writer.position + _CLOSE >= target:
                 return
-            self._step(target)
-            with self._engine.begin() as connection:
-                checkpoints.write(connection, self._checkpoint())
+            self._fill(target, progress)
 
-    def _begin(self) -> None:
-        self._writer.recover(self._log_id)
-        with self._engine.begin() as connection:
-            begun = checkpoints.read(connection, SHADOW)
-            if begun is None or not self._goes_on_from(begun):
-                drop_table(self._analytics, SHADOW)
-                self._writer.recover(self._log_id)
-                forget_parked(connection, SHADOW)
-            checkpoints.write(connection, self._checkpoint())
+    def _fill(self, target: int, progress: Progress = lambda _done, _of: None) -> None:
+        """One page is written while the next one is read and decoded."""
+        with ThreadPoolExecutor(1, thread_name_prefix="rebuild") as writing:
+            written: Future[None] | None = None
+            for page in self._pages(self._writer.position, target):
+                if written is not None:
+                    written.result()
+                    progress(self._writer.position, target)
+                written = writing.submit(self._write, page)
+            if written is not None:
+                written.result()
 
-    def _goes_on_from(self, begun: Checkpoint) -> bool:
-        same = (self._writer.generation, VERSION, self._enrichment.fingerprint)
-        return (begun.filling, begun.version, begun.rules) == same
+    def _pages(self, after: int, target: int) -> Iterator[list[Recorded]]:
+        while after < target:
+            entries = read_page(self._log, after, min(_PAGE, target - after))
+            after = entries[-1].position
+            yield [decode(entry) for entry in entries]
 
-    def _checkpoint(self) -> Checkpoint:
-        return Checkpoint(
-            name=SHADOW,
-            version=VERSION,
-            position=self._writer.position,
-            filling=self._writer.generation,
-            rules=self._enrichment.fingerprint,
-        )
-
-    def _fill(self, target: int) -> None:
-        while self._writer.position < target:
-            self._step(target)
-
-    def _step(self, target: int) -> None:
-        after = self._writer.position
-        entries = read_page(self._log, after, min(_PAGE, target - after))
-        present = self._writer.present(after, entries[-1].position)
-        page = [decode(entry) for entry in entries if entry.position not in present]
-        block = self._rows.of(page, parked_as=SHADOW)
-        self._writer.insert(block.data, entries[-1].position)
+    def _write(self, page: list[Recorded]) -> None:
+        last = page[-1].position
+        present = self._writer.present(page[0].position - 1, last)
+        missing = [r for r in page if r.position not in present] if present else page
+        self._writer.insert(self._rows.of(missing, parked_as=SHADOW).data, last)
 
     def _live_position(self) -> int:
         with self._engine.connect() as connection:

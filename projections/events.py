@@ -13,8 +13,10 @@ import struct
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from domain.tracking import Tracked
 from projections.projection import Recorded
@@ -146,22 +148,35 @@ def rows(
     """Raises KeyError for an app or a distinct id that has no number. Everything on the page that
     is not a tracked event is left out.
     """
-    kept = [r for r in page if isinstance(r.event, Tracked) and r.app_id is not None]
+    kept = tracked(page)
+    apps = [app_numbers[r.app_id] for r in kept]  # type: ignore[index]  # a tracked event has one
+    ids = [r.event.distinct_id for r in kept]  # type: ignore[attr-defined]  # all are Tracked
+    pids = [numbers[key] for key in zip(apps, ids, strict=True)]
+    return encode(kept, apps, pids, enrich)
+
+
+def tracked(page: Sequence[Recorded]) -> list[Recorded]:
+    """Those that become rows."""
+    return [r for r in page if r.event.__class__ is Tracked and r.app_id is not None]
+
+
+def encode(
+    kept: Sequence[Recorded], apps: Sequence[int], pids: Sequence[int], enrich: Enrich
+) -> Block:
+    """`kept`, from `tracked`, with the app's number and the dense number of each."""
     if not kept:
         return Block(b"", 0)
-    columns = _encoded(kept, numbers, app_numbers, enrich)
+    columns = _columns_of(kept, apps, pids, enrich)
     header = _varint(len(columns)) + _varint(len(kept))
     return Block(header + b"".join(columns), len(kept))
 
 
-def _encoded(
-    kept: list[Recorded], numbers: Numbers, app_numbers: AppNumbers, enrich: Enrich
+def _columns_of(
+    kept: Sequence[Recorded], apps: Sequence[int], pids: Sequence[int], enrich: Enrich
 ) -> list[bytes]:
     """Column by column: a few passes of C over a list beat one pass of Python over its rows."""
-    events: list[Tracked] = [r.event for r in kept]  # type: ignore[misc]  # filtered by rows()
-    apps = [app_numbers[r.app_id] for r in kept]  # type: ignore[index]  # filtered by rows()
+    events: list[Tracked] = [r.event for r in kept]  # type: ignore[misc]  # all are Tracked
     ids = [e.distinct_id for e in events]
-    pids = [numbers[key] for key in zip(apps, ids, strict=True)]
     seen = [enrich(e) for e in events]
     return [
         _packed("app_number", "UInt32", "I", apps),
@@ -176,8 +191,8 @@ def _encoded(
         _texts("distinct_id", ids),
         _texts("user_id", [e.user_id or "" for e in events]),
         _texts("anonymous_id", [e.anonymous_id or "" for e in events]),
-        _raws("properties", [bytes(e.properties) for e in events]),
-        _raws("context", [bytes(e.context) for e in events]),
+        _raws("properties", [e.properties for e in events]),
+        _raws("context", [e.context for e in events]),
         _times("received_at", [e.received_at for e in events]),
         _times("recorded_at", [r.recorded_at for r in kept]),
         _texts("country", [s.country for s in seen]),
@@ -232,8 +247,8 @@ def _texts(name: str, values: Sequence[str]) -> bytes:
     return _raws(name, list(map(str.encode, values)))
 
 
-def _raws(name: str, values: Sequence[bytes]) -> bytes:
-    parts = [b""] * (2 * len(values))
+def _raws(name: str, values: Sequence[bytes | msgspec.Raw]) -> bytes:
+    parts: list[Any] = [b""] * (2 * len(values))
     sizes = list(map(len, values))
     short = max(sizes) < len(_LENGTHS)
     parts[::2] = map(_LENGTHS.__getitem__ if short else _varint, sizes)

@@ -134,7 +134,7 @@ class GroupCommit:
 
     async def _store(self, events: Sequence[NewEvent]) -> list[Receipt]:
         connection = await self._connected()
-        cursor = await connection.execute(_APPEND, _columns(events))
+        cursor = await connection.execute(_APPEND, columns_of(events))
         row = await cursor.fetchone()
         assert row is not None
         head, ordinals, positions = row
@@ -205,7 +205,7 @@ class GroupCommit:
                 await asyncio.sleep(_PAUSE_AFTER_FAILURE)
 
 
-def _columns(
+def columns_of(
     events: Sequence[NewEvent],
 ) -> tuple[binary.UuidArray, binary.UuidArray, binary.TextArray, binary.ByteaArray]:
     apps: dict[UUID, bytes] = {}
