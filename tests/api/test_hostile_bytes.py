@@ -2,6 +2,7 @@
 as it was sent, never answered with a 5xx, and never a poison for what comes after it.
 """
 
+import concurrent.futures
 import gzip
 import itertools
 import json
@@ -333,3 +334,19 @@ def test_a_body_that_is_dear_to_read_is_answered(tenant_of_all, post):
             path = "/v1/batch" if b"batch" in start else "/v1/events/batch"
             status, _ = post(path, tenant_of_all.write_key, body)
             assert status in (200, 400, 413), (filling, start)
+
+
+def test_while_such_a_body_is_read_others_are_answered(tenant, post):
+    """99 events of which each takes the slowest reading."""
+    hostile = bodies("/v1/events", b'"a":[' + b"[]," * 2700 + b'"\\u0000"]')
+    body = b'{"events":[' + b",".join([hostile] * 99) + b"]}"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(post, "/v1/events/batch", tenant.write_key, body)
+        answered = 0
+        while not slow.done():
+            assert tenant.send({"event_name": "Fast", "user_id": "u"}).status_code == 202
+            answered += 1
+        status, answer = slow.result()
+    assert status == 202
+    assert json.loads(answer)["rejected_count"] == 99
+    assert answered > 5
