@@ -1,12 +1,11 @@
 """Alive, ready, and the figures."""
 
-from typing import Any
-
 import msgspec
 from litestar import MediaType, Response, get
 from litestar.di import NamedDependency
 
 from infrastructure.bootstrap import Services
+from infrastructure.database import AWAY
 from infrastructure.positions import Standing
 from infrastructure.probes import Finding
 from infrastructure.telemetry import CONTENT_TYPE, metrics_text
@@ -34,8 +33,12 @@ def alive() -> Alive:
 @get("/readyz", security=[], raises=[])
 async def ready(services: NamedDependency[Services]) -> Response[Ready]:
     checks = {name: await probe.finding() for name, probe in services.probes.items()}
+    try:
+        standings = await services.standings() if checks["store"].ok else []
+    except AWAY as error:  # since the store was looked at last
+        checks["store"] = Finding(ok=False, ms=0.0, reason=type(error).__name__)
+        standings = []
     good = all(finding.ok for finding in checks.values())
-    standings = await services.standings() if checks.get("store", _UNKNOWN).ok else []
     body = Ready(ready=good, checks=checks, projections=standings)
     return Response(body, status_code=200 if good else 503)
 
@@ -46,5 +49,4 @@ async def metrics(services: NamedDependency[Services]) -> Response[bytes]:
     return Response(metrics_text(), headers={"content-type": CONTENT_TYPE})
 
 
-_UNKNOWN: Any = Finding(ok=True, ms=0.0)
 ROUTES = (alive, ready, metrics)

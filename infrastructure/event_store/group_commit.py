@@ -62,6 +62,7 @@ class GroupCommit:
         self._failing = False
 
     def start(self) -> None:
+        _depth.set_function(lambda: self._queued)
         self.writer = asyncio.create_task(self._write(), name="group commit")
 
     async def close(self) -> None:
@@ -102,7 +103,6 @@ class GroupCommit:
             group.append(self._queue.popleft())
             size += len(group[-1].events)
         self._queued -= size
-        _depth.set(self._queued)
         _size.observe(size)
         return group
 
