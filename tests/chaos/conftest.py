@@ -199,10 +199,10 @@ def _sending(target: Target, apps: Sequence[dict[str, str]], seed: int) -> Itera
         keys.write(msgspec.json.encode(apps))
     try:
         yield process
-        assert process.poll() is None, "the sender ended; see load.log"
     finally:
         process.terminate()
-        process.wait()
+        code = process.wait()
+    assert code == 0, (target.data / "logs" / "load.log").read_text()
 
 
 @pytest.fixture(scope="session")

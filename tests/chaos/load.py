@@ -60,7 +60,7 @@ SINGLE = {
 NATIVE_BATCH, SEGMENT_BATCHES = "/v1/events/batch", ("/v1/batch", "/v1/import")
 BAD_NATIVE = [
     '{"user_id":"ada"}',
-    '{"event_name":"%s","user_id":"ada"}' % ("n" * 101),
+    '{"event_name":"' + "n" * 101 + '","user_id":"ada"}',
     '{"event_name":"seen","user_id":"ada","colour":"red"}',
     '{"event_name":"seen","user_id":"ada","properties":{"n":99999999999999999999}}',
     '{"event_name":"seen","user_id":"ada","timestamp":"1971-01-01T00:00:00Z"}',
@@ -172,7 +172,7 @@ class Messages:
             made.append(made[0])  # the same again within one request
         field = "events" if wire == "native" else "batch"
         route = NATIVE_BATCH if wire == "native" else self.random.choice(SEGMENT_BATCHES)
-        body = '{"%s":[%s]}' % (field, ",".join(text for _, text in made))
+        body = f'{{"{field}":[{",".join(text for _, text in made)}]}}'
         return route, [item for item, _ in made], body
 
     def _in_batch(self, wire, earlier):
@@ -195,13 +195,13 @@ class Worker(threading.Thread):
         self._messages = Messages(seed, number)
         self._random = self._messages.random
         self._at = urlsplit(url)
-        self._apps, self._ledger, self._stop = apps, ledger, stop
+        self._apps, self._ledger, self._stopping = apps, ledger, stop
         self._connection = None
         self._earlier = [[] for _ in apps]
         self._sent = []
 
     def run(self):
-        while not self._stop.is_set():
+        while not self._stopping.is_set():
             self._one()
             time.sleep(self._random.random() * 0.05)
 
@@ -268,19 +268,22 @@ def verdicts_in(route, items, status, body):
     if route == NATIVE_BATCH and status == 202:
         return [verdict(one["status"], one) for one in said["results"]]
     if SINGLE.get(route) == "native":
-        if status == 202:
-            return [verdict("duplicate" if said["duplicate"] else "accepted", said)]
-        if status == 400 and "bad" in items[0]:
-            return [verdict("rejected", {})]
-        if status == 409:
-            return [verdict("conflict", said.get("details", {}))]
-        return None
+        return one_verdict(items[0], status, said)
     if status == 200 and route != NATIVE_BATCH:
         refused = {one["index"]: one for one in said.get("rejected", [])}
-        return [
-            verdict(refused[n]["status"], refused[n]) if n in refused else verdict("taken", {})
-            for n in range(len(items))
-        ]
+        taken = {"status": "taken"}
+        told = [refused.get(n, taken) for n in range(len(items))]
+        return [verdict(one["status"], one) for one in told]
+    return None
+
+
+def one_verdict(item, status, said):
+    if status == 202:
+        return [verdict("duplicate" if said["duplicate"] else "accepted", said)]
+    if status == 400 and "bad" in item:
+        return [verdict("rejected", {})]
+    if status == 409:
+        return [verdict("conflict", said.get("details", {}))]
     return None
 
 

@@ -7,7 +7,6 @@ sent; and whatever was made from the log says the same as the log.
 from contextlib import ExitStack
 from typing import NamedTuple
 
-import psycopg
 import pytest
 
 SEED = 20260314
