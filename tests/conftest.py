@@ -320,15 +320,15 @@ def start_instance(
 
 
 @pytest.fixture(scope="session")
-def run_instance() -> Callable[[Path], contextlib.AbstractContextManager[RunningInstance]]:
-    """`run_instance(directory)`: for fixtures that live longer than one test."""
+def run_instance() -> Callable[..., contextlib.AbstractContextManager[RunningInstance]]:
+    """`run_instance(directory, port=None)`: for who needs more than `start_instance`."""
     return _running
 
 
 @contextlib.contextmanager
-def _running(data: Path) -> Iterator[RunningInstance]:
+def _running(data: Path, port: int | None = None) -> Iterator[RunningInstance]:
     """Ctrl-C ends it, unless the test has."""
-    options = ["up", "--data", str(data), "--port", str(free_port())]
+    options = ["up", "--data", str(data), "--port", str(port or free_port())]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("APPIZER_")}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "api.cli.main", *options],
