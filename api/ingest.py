@@ -42,7 +42,7 @@ _CORS = [
     (b"access-control-allow-origin", b"*"),
     (b"access-control-expose-headers", b"Retry-After"),
 ]
-_PREFLIGHT = [
+PREFLIGHT = [
     *_CORS,
     (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
     (
@@ -86,7 +86,7 @@ def ingest_route(services: Services) -> ASGIRouteHandler:
 
 async def _serve(services: Services, scope: HTTPScope, receive: Receive, send: Send) -> None:
     if scope["method"] == "OPTIONS":
-        await _send(send, 204, _PREFLIGHT, b"")
+        await _send(send, 204, PREFLIGHT, b"")
         return
     if scope["method"] != "POST":
         problem = Problem(

@@ -3,22 +3,28 @@
 from pathlib import Path
 from typing import Any
 
-from litestar import Request, get
+from litestar import Request, Router, get
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from api.auth import key_in, require
 from api.dialects.browser import rudderstack_source, segment_settings
+from api.ingest import PREFLIGHT
 from domain.errors import MissingKey, NotFound
 from domain.keys import is_well_formed
 from infrastructure.bootstrap import Services
 
 _SCRIPT = Path(__file__).parent / "static" / "segment" / "analytics.min.js"
-_ANY_ORIGIN = [ResponseHeader(name="access-control-allow-origin", value="*")]
+# RudderStack's browser SDK asks with headers of its own, so browsers send a preflight.
+_ANY_ORIGIN = [
+    ResponseHeader(name=name.decode(), value=value.decode())
+    for name, value in PREFLIGHT
+    if name.startswith(b"access-control-")
+]
 
 
-@get("/v1/projects/{write_key:str}/settings", response_headers=_ANY_ORIGIN, security=[])
+@get("/v1/projects/{write_key:str}/settings", security=[])
 async def show_segment_settings(
     request: Request[Any, Any, Any],
     services: NamedDependency[Services],
@@ -28,7 +34,7 @@ async def show_segment_settings(
     return segment_settings(_own_url(request, services), write_key)
 
 
-@get(["/sourceConfig", "/sourceConfig/"], response_headers=_ANY_ORIGIN, security=[])
+@get(["/sourceConfig", "/sourceConfig/"], security=[])
 async def show_rudderstack_source(
     request: Request[Any, Any, Any], services: NamedDependency[Services]
 ) -> dict[str, Any]:
@@ -59,4 +65,9 @@ def _own_url(request: Request[Any, Any, Any], services: Services) -> str:
     return services.settings.public_url or str(request.base_url).rstrip("/")
 
 
-ROUTES = (show_segment_settings, show_rudderstack_source, show_segment_script)
+_FETCHED = Router(
+    "/",
+    route_handlers=[show_segment_settings, show_rudderstack_source],
+    response_headers=_ANY_ORIGIN,
+)
+ROUTES = (_FETCHED, show_segment_script)

@@ -3,11 +3,12 @@
 import pytest
 
 WRITES = ("/v1/events", "/v1/events/batch", "/v1/batch", "/v1/t", "/v1/import", "/beacon/v1/batch")
+DOCUMENTS = ("/sourceConfig", "/sourceConfig/", "/v1/projects/any/settings")
 EVENT = {"event_name": "E", "user_id": "u"}
 ORIGIN = {"Origin": "https://shop.example.com"}
 
 
-@pytest.mark.parametrize("path", WRITES)
+@pytest.mark.parametrize("path", [*WRITES, *DOCUMENTS])
 def test_a_preflight_allows_what_sdks_send_without_a_key(http, path):
     asked = {
         **ORIGIN,
