@@ -88,13 +88,37 @@ class RebuildEvents:
         return Rebuilt(name=NAME, position=position, equal=not differing, differing=differing)
 
     def _build(self, progress: Progress) -> None:
-        self._writer.recover(self._log_id)
+        self._begin()
         while True:
             target = self._live_position()
             progress(self._writer.position, target)
             if self._writer.position + _CLOSE >= target:
                 return
             self._fill(target, progress)
+
+    def _begin(self) -> None:
+        """Goes on with the shadow that a killed rebuild left, or drops what is not one."""
+        self._writer.recover(self._log_id)
+        with self._engine.begin() as connection:
+            begun = checkpoints.read(connection, SHADOW)
+            if begun is None or not self._goes_on_from(begun):
+                drop_table(self._analytics, SHADOW)
+                self._writer.recover(self._log_id)
+                forget_parked(connection, SHADOW)
+            checkpoints.write(connection, self._checkpoint())
+
+    def _goes_on_from(self, begun: Checkpoint) -> bool:
+        same = (self._writer.generation, VERSION, self._enrichment.fingerprint)
+        return (begun.filling, begun.version, begun.rules) == same
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            name=SHADOW,
+            version=VERSION,
+            position=self._writer.position,
+            filling=self._writer.generation,
+            rules=self._enrichment.fingerprint,
+        )
 
     def _fill(self, target: int, progress: Progress = lambda _done, _of: None) -> None:
         """One page is written while the next one is read and decoded."""

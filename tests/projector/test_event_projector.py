@@ -137,7 +137,8 @@ def test_two_projectors_at_once_write_each_event_once(following, stored, positio
 
 def test_an_insert_of_unknown_outcome_is_not_repeated(following, stored, positions, settings, wire):
     """The connection is cut again and again while inserts are on their way: some are in the
-    table and their answer is lost, some never arrive."""
+    table and their answer is lost, some never arrive.
+    """
     at = urlsplit(settings.analytics_url)
     thin = wire(at.hostname, at.port)
     projector = following.project(settings.analytics_url.replace(f":{at.port}/", f":{thin.port}/"))
@@ -181,6 +182,38 @@ def test_a_swap_by_a_rebuild_in_between_is_noticed(following, stored, positions,
     thread.join()
     following.wait(positions)
     assert (failures, projector.failure) == ([], None)
+    assert stored() == following.tracked()
+
+
+class Killed(Exception):
+    """Stands for kill -9: nothing is tidied up."""
+
+
+class KilledInTheSwap(RebuildEvents):
+    """Dies when the tables are exchanged and nobody was told."""
+
+    def _announce(self, connection, live):
+        raise Killed
+
+
+def test_a_rebuild_killed_in_its_swap_does_not_bring_the_old_rows_back(
+    following, stored, positions, engine, settings
+):
+    following.append()
+    projector = following.project()
+    following.wait(positions)
+    projector.close()
+    analytics = AnalyticsEngine(settings.analytics_url)
+    with ExitStack() as stack:
+        stack.callback(analytics.close)
+        log = stack.enter_context(open_log(settings.database_url))
+        old = "ALTER TABLE events UPDATE country = 'XX' WHERE 1 SETTINGS mutations_sync = 1"
+        analytics.command(old)
+        with pytest.raises(Killed):
+            KilledInTheSwap(engine, log, analytics, Enrichment()).swap(ignore)
+        RebuildEvents(engine, log, analytics, Enrichment()).swap(ignore)
+        countries = analytics.query("SELECT DISTINCT country FROM events").rows
+    assert [tuple(row) for row in countries] == [("",)]
     assert stored() == following.tracked()
 
 
