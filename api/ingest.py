@@ -34,7 +34,7 @@ _log = structlog.get_logger()
 _received = Counter("appizer_ingest_messages", "Messages by what became of them", ["status"])
 _encode = msgspec.json.Encoder().encode
 _reader = ThreadPoolExecutor(1, thread_name_prefix="long bodies")
-_LONG_BYTES = 64 * 1024
+_LONG_BYTES = 256 * 1024  # a thread costs more than reading an ordinary batch of 100
 T = TypeVar("T")
 
 _JSON = (b"content-type", b"application/json")
@@ -47,7 +47,9 @@ PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
     (
         b"access-control-allow-headers",
-        b"authorization, content-type, content-encoding, x-api-key, x-retry-count, anonymousid",
+        # `*` is for whatever an SDK adds next; it does not cover authorization.
+        b"*, authorization, content-type, content-encoding, x-api-key, x-retry-count,"
+        b" anonymousid, sentat",
     ),
     (b"access-control-max-age", b"86400"),
     (b"content-length", b"0"),

@@ -99,17 +99,15 @@ def commands_role() -> Iterator[tuple[Settings, str]]:
             home / "postgres", port=free_port(), password="bench", log=home / "postgres.log"
         )
         server.start()
-        wait_until_ready(server, seconds=60)
-        migrate(server.url())
-        settings = Settings(database_url=server.url(), port=free_port())
-        key = provision(settings).write_key
-        _project_keys(settings)
-        role = _start(settings)
         try:
-            yield settings, key
+            wait_until_ready(server, seconds=60)
+            migrate(server.url())
+            settings = Settings(database_url=server.url(), port=free_port())
+            key = provision(settings).write_key
+            _project_keys(settings)
+            with _role(settings):
+                yield settings, key
         finally:
-            role.terminate()
-            role.wait()
             server.stop()
 
 
@@ -122,7 +120,8 @@ def _project_keys(settings: Settings) -> None:
     engine.dispose()
 
 
-def _start(settings: Settings) -> subprocess.Popen[bytes]:
+@contextmanager
+def _role(settings: Settings) -> Iterator[None]:
     environment = {
         **os.environ,
         "APPIZER_DATABASE_URL": settings.database_url,
@@ -131,13 +130,22 @@ def _start(settings: Settings) -> subprocess.Popen[bytes]:
     role = subprocess.Popen(
         [sys.executable, "-m", "api.cli.main", "run", "commands"], env=environment
     )
+    try:
+        _wait_until_alive(settings.port)
+        yield
+    finally:
+        role.terminate()
+        role.wait()
+
+
+def _wait_until_alive(port: int) -> None:
     for _ in range(300):
         try:
-            httpx.get(f"http://127.0.0.1:{settings.port}/healthz")
+            httpx.get(f"http://127.0.0.1:{port}/healthz")
         except httpx.TransportError:
             time.sleep(0.1)
         else:
-            return role
+            return
     raise RuntimeError("the commands role did not start")
 
 

@@ -96,9 +96,7 @@ def measure(rate: int, seconds: int) -> dict[str, Any]:
         requests = batches(rate * seconds, keys["write_key"], port, seed=2)
         sampler = Visibility(keys)
         sampler.start()
-        found = load.run(
-            port, requests, connections=CONNECTIONS, per_second=rate / BATCH
-        )
+        found = load.run(port, requests, connections=CONNECTIONS, per_second=rate / BATCH)
         behind = _lag(keys)
         sampler.stopping.set()
         sampler.join()
