@@ -48,8 +48,7 @@ PREFLIGHT = [
     (
         b"access-control-allow-headers",
         # `*` is for whatever an SDK adds next; it does not cover authorization.
-        b"*, authorization, content-type, content-encoding, x-api-key, x-retry-count,"
-        b" anonymousid, sentat",
+        b"*, authorization, content-type, content-encoding, x-api-key, anonymousid, sentat",
     ),
     (b"access-control-max-age", b"86400"),
     (b"content-length", b"0"),
