@@ -1,0 +1,86 @@
+"""The examples of docs/api.md are true: run in their order, each is answered as the page says."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api import errors as wire
+from domain import errors, limits
+
+PAGE = (Path(__file__).parents[2] / "docs/api.md").read_text()
+EXAMPLES = re.findall(r"```console\n\$ (curl .*?)\n(\d{3})\n(.*?)\n```", PAGE, re.DOTALL)
+HOST = "http://localhost:8080"
+
+
+def shape(value: Any) -> Any:
+    """Names and types; ids, positions and times differ from run to run."""
+    if isinstance(value, dict):
+        return {name: shape(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [shape(member) for member in value]
+    return "number" if isinstance(value, float | int) else type(value).__name__
+
+
+def catch_up(http: httpx.Client) -> None:
+    """Waits until every read model has what the page, read slowly, takes for granted."""
+    head = 0
+    while True:
+        standings = http.get("/readyz").json()["projections"]
+        head = head or max(standing["head"] for standing in standings)
+        if all(standing["position"] >= head for standing in standings):
+            return
+        time.sleep(0.05)
+
+
+def test_every_example_is_answered_as_the_page_says(tenant):
+    if shutil.which("curl") is None:
+        pytest.skip("no curl: the examples of docs/api.md were not run")
+    assert len(EXAMPLES) == PAGE.count("$ curl") > 15
+    keys = {
+        "WRITE_KEY": tenant.write_key,
+        "SECRET_KEY": tenant.secret_key,
+        "ORG_KEY": tenant.org_key,
+        "APP_ID": tenant.app_id,
+    }
+    tenant.sent({"event_name": "Before", "user_id": "u"})
+    catch_up(tenant.http)
+    address = str(tenant.http.base_url).rstrip("/")
+    for command, status, answer in EXAMPLES:
+        here = command.replace(HOST, address).replace("curl", "curl -s -w '\\n%{http_code}'", 1)
+        ran = subprocess.run(here, shell=True, env=keys, capture_output=True, text=True, check=True)
+        body, _, told = ran.stdout.rpartition("\n")
+        found = json.loads(body)
+        assert told == status, (command, found)
+        assert shape(found) == shape(json.loads(answer)), command
+        catch_up(tenant.http)
+        keys["KEY_ID"] = found.get("key_id", keys.get("KEY_ID", ""))
+
+
+def test_the_limits_of_the_page_are_those_in_force():
+    rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", PAGE.split("## Limits")[1], re.MULTILINE))
+    assert rows["an event"] == f"{limits.MAX_EVENT_BYTES // 1024} KB"
+    assert rows["a request"] == (
+        f"{limits.MAX_REQUEST_BYTES // 1024**2} MB after decompression,"
+        f" {limits.MAX_REQUEST_EVENTS} events"
+    )
+    assert rows["event name"] == f"{limits.MAX_NAME_CHARS} characters"
+    assert rows["ids"].startswith(f"{limits.MAX_ID_CHARS} ")
+    assert rows["keys in one of them, nested ones included"] == str(limits.MAX_KEYS)
+    assert rows["nesting"] == f"{limits.MAX_DEPTH} levels"
+    assert rows["numbers"].startswith("±2^53")
+    assert limits.MAX_NUMBER == 2**53
+    assert rows["authorized domains"] == str(limits.MAX_AUTHORIZED_DOMAINS)
+    assert rows["conditions"].startswith(f"{limits.MAX_WHERE},")
+
+
+def test_the_page_names_every_code_of_a_refusal():
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    codes = {kind.code for kind in kinds} | set(wire._CODES.values())
+    assert {code for code in codes - {"ERROR"} if f"`{code}`" not in PAGE} == set()
