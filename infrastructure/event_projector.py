@@ -11,14 +11,13 @@ import msgspec
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import OperationalError
 
 from domain.errors import AppizerError, Overloaded
 from domain.tracking import Tracked
 from infrastructure import checkpoints
 from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.checkpoints import Checkpoint
-from infrastructure.database import open_log
+from infrastructure.database import AWAY, open_log
 from infrastructure.enrichment import Enrichment
 from infrastructure.event_store.reader import read_log_id, read_page
 from infrastructure.event_writer import EventWriter
@@ -36,6 +35,7 @@ PACE_SECONDS = 0.1  # between inserts: each makes a part, and parts cost merges
 _MOST_SEEN = 50_000  # senders remembered
 _HELD = 60_000  # offered events that wait; beyond it the log is read instead
 _PAUSE_AFTER_FAILURE = 1.0
+_TRY_AGAIN: tuple[type[Exception], ...] = (AppizerError, OSError, *AWAY)
 
 _log = structlog.get_logger()
 _inserted = Counter("appizer_analytics_events", "Rows written to the events read model")
@@ -129,7 +129,7 @@ class EventProjector:
             while not self._stopping.is_set():
                 try:
                     self._follow()
-                except (AppizerError, OperationalError, OSError) as error:
+                except _TRY_AGAIN as error:
                     _log.warning("events not written, will try again", error=type(error).__name__)
                     self._stopping.wait(_PAUSE_AFTER_FAILURE)
         except BaseException as error:  # noqa: BLE001  the main thread ends the process with it

@@ -14,11 +14,10 @@ import psycopg
 import structlog
 from prometheus_client import Counter, Gauge
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
 
 from infrastructure import checkpoints, event_projector
 from infrastructure.analytics_engine import AnalyticsEngine
-from infrastructure.database import open_engine, open_log
+from infrastructure.database import AWAY, open_engine, open_log
 from infrastructure.enrichment import Enrichment
 from infrastructure.event_projector import EventProjector
 from infrastructure.event_store.reader import Entry, read_page
@@ -31,6 +30,7 @@ from infrastructure.telemetry import serve_metrics
 
 PAGE = 2_000
 _PAUSE_AFTER_FAILURE = 0.5
+_TRY_AGAIN: tuple[type[Exception], ...] = (OutOfStep, *AWAY)
 
 _log = structlog.get_logger()
 _applied = Counter("appizer_projector_events", "Events applied to the Postgres read models")
@@ -78,12 +78,17 @@ class Projector:
                 break
             try:
                 self._take(item, stop)
-            except (psycopg.OperationalError, OperationalError, OutOfStep) as error:
+            except _TRY_AGAIN as error:
                 _log.warning("page not applied, will try again", error=type(error).__name__)
-                self._reader = None
+                self._forget_reader()
                 time.sleep(_PAUSE_AFTER_FAILURE)
         if self._events.failure is not None:
             raise self._events.failure
+
+    def _forget_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def _take(self, item: list[Entry] | Gap, stop: threading.Event) -> None:
         position = self._models.position()

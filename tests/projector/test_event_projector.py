@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from domain.tracking import Client
@@ -36,10 +37,12 @@ class Following:
         self._position = 0
         self.shop = history.found()
 
-    def project(self, analytics_url: str | None = None) -> EventProjector:
-        engine = open_engine(self.settings.database_url)
-        analytics = AnalyticsEngine(analytics_url or self.settings.analytics_url, timeout_seconds=5)
-        projector = EventProjector(engine, analytics, Enrichment(), self.settings)
+    def project(self, **other: str) -> EventProjector:
+        """`other`: settings that are not the test's own."""
+        settings = msgspec.structs.replace(self.settings, **other)
+        engine = open_engine(settings.database_url)
+        analytics = AnalyticsEngine(settings.analytics_url, timeout_seconds=5)
+        projector = EventProjector(engine, analytics, Enrichment(), settings)
         projector.start()
         for end in (engine.dispose, analytics.close, projector.close):
             self._stack.callback(end)
@@ -141,7 +144,8 @@ def test_an_insert_of_unknown_outcome_is_not_repeated(following, stored, positio
     """
     at = urlsplit(settings.analytics_url)
     thin = wire(at.hostname, at.port)
-    projector = following.project(settings.analytics_url.replace(f":{at.port}/", f":{thin.port}/"))
+    by_wire = settings.analytics_url.replace(f":{at.port}/", f":{thin.port}/")
+    projector = following.project(analytics_url=by_wire)
     for _ in range(8):
         for _ in range(4):
             following.append(projector)
@@ -150,6 +154,23 @@ def test_an_insert_of_unknown_outcome_is_not_repeated(following, stored, positio
         following.append(projector)
         thin.mend()
         time.sleep(0.3)
+    following.wait(positions)
+    assert projector.failure is None
+    assert stored() == following.tracked()
+
+
+def test_postgres_going_away_ends_nothing(following, stored, positions, settings, wire):
+    at = urlsplit(settings.database_url)
+    thin = wire(at.hostname, at.port)
+    by_wire = settings.database_url.replace(f":{at.port}/", f":{thin.port}/")
+    projector = following.project(database_url=by_wire)
+    for _ in range(2):
+        following.append(projector)
+        following.wait(positions)
+        thin.cut()
+        following.append(projector)
+        time.sleep(1.5)
+        thin.mend()
     following.wait(positions)
     assert projector.failure is None
     assert stored() == following.tracked()
@@ -264,7 +285,7 @@ def own_engine(engine_process) -> Iterator[Callable[[], None]]:
 def test_an_engine_host_killed_and_started_again_has_each_event_once(
     following, own_engine, positions
 ):
-    projector = following.project(own_engine.url)
+    projector = following.project(analytics_url=own_engine.url)
     for _ in range(4):
         for _ in range(6):
             following.append(projector)
