@@ -157,7 +157,11 @@ class GroupCommit:
     async def _connected(self) -> AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:
             self._connection = await AsyncConnection.connect(
-                self._database_url, autocommit=True, connect_timeout=5, prepare_threshold=0
+                self._database_url,
+                autocommit=True,
+                connect_timeout=5,
+                prepare_threshold=0,
+                tcp_user_timeout=10_000,  # ms without an acknowledgement: a network that is gone
             )
             binary.register(self._connection)
         return self._connection

@@ -24,6 +24,7 @@ class _AppOf(msgspec.Struct):
 
 
 _app_of = msgspec.json.Decoder(_AppOf).decode
+_VANISHED_SECONDS = 5.0
 _SAVE = "SELECT log.save_events(%s::uuid[], %s::bigint[], %s::uuid[], %s::text[], %s::bytea[])"
 
 
@@ -80,6 +81,8 @@ class AggregateStreams:
             pool_size=1,
             max_overflow=4,
             pre_ping=True,
+            # A writer that vanishes before its commit holds the lock that every append waits for.
+            idle_in_transaction_session_timeout=_VANISHED_SECONDS,
         )
         recorder = LogRecorder(self._datastore, events_table_name="events")
         self._events = EventStore(StructMapper(JSONTranscoder()), recorder)
