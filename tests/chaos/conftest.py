@@ -122,6 +122,13 @@ def children(parent: int) -> list[int]:
     return found
 
 
+def descendants(parent: int) -> list[int]:
+    found = [parent]
+    for pid in found:
+        found += children(pid)
+    return found
+
+
 def answers(url: str) -> bool:
     try:
         return httpx.get(url, timeout=10).status_code == 200
@@ -214,6 +221,12 @@ def sending() -> Callable[..., AbstractContextManager[Any]]:
 @pytest.fixture(scope="session")
 def nemesis() -> type[Nemesis]:
     return Nemesis
+
+
+@pytest.fixture(scope="session")
+def family() -> Callable[[int], list[int]]:
+    """`family(pid)`: it and all that descend from it."""
+    return descendants
 
 
 @pytest.fixture(scope="session")
