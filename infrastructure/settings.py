@@ -44,7 +44,7 @@ SECRETS = ("database_url", "nats_url", "analytics_url")
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
-    """Raises SettingsError for a missing, unknown or malformed variable."""
+    """Raises SettingsError for a variable that is missing, malformed or names no file."""
     given = _given(os.environ if environment is None else environment)
     try:
         return msgspec.convert(given, Settings, strict=False)
@@ -62,14 +62,23 @@ def _given(environment: Mapping[str, str]) -> dict[str, str]:
         if name in fields:
             given[name] = value
         elif name.removesuffix("_file") in fields:
-            given[name.removesuffix("_file")] = Path(value).read_text().strip()
+            given[name.removesuffix("_file")] = _content(variable, value)
     if "database_url" not in given and "DATABASE_URL" in environment:
         given["database_url"] = environment["DATABASE_URL"]
     return given
 
 
+def _content(variable: str, file: str) -> str:
+    try:
+        return Path(file).read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"{variable}: can't read {file}: {error.strerror}") from None
+
+
 def _readable(error: str) -> str:
+    if "missing required field `database_url`" in error:
+        return "APPIZER_DATABASE_URL is not set; say postgresql://user:password@host:port/name"
     for name in Settings.__struct_fields__:
-        if f"`{name}`" in error or f"$.{name}" in error:
-            return f"APPIZER_{name.upper()}: {error}"
+        if f"$.{name}" in error:
+            return f"APPIZER_{name.upper()}: {error.partition(' - at')[0]}"
     return error

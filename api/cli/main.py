@@ -101,9 +101,14 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if not _is_expected(error):
             raise
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {_said(error)}", err=True)
         return Exit.FAILED
     return code if isinstance(code, int) else Exit.OK
+
+
+def _said(error: Exception) -> str:
+    """SQLAlchemy adds a line about its documentation."""
+    return str(error).partition("\n(Background on")[0]
 
 
 def _is_expected(error: Exception) -> bool:
@@ -115,7 +120,8 @@ def _is_expected(error: Exception) -> bool:
         ("infrastructure.settings", "SettingsError"),
         ("infrastructure.embedded.processes", "CannotStart"),
         ("infrastructure.migrate", "MigrationChanged"),
-        ("psycopg", "OperationalError"),
+        ("infrastructure.message_bus", "BusError"),
+        ("infrastructure.database", "AWAY"),
     )
     kinds = [
         getattr(sys.modules[module], name) for module, name in expected if module in sys.modules

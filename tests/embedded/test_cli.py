@@ -72,6 +72,23 @@ def test_a_role_without_settings_says_which_variable_is_missing(appizer):
     assert "Traceback" not in answer.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("apps", "list"), ("apps", "create", "x"), ("projections", "status"), ("failed", "list")],
+)
+def test_a_database_that_is_away_is_one_line_and_no_traceback(appizer, command):
+    answer = appizer(*command, APPIZER_DATABASE_URL="postgresql://a:b@127.0.0.1:1/nowhere")
+    assert answer.returncode == Exit.FAILED
+    assert answer.stderr.startswith("error: ")
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_secret_file_that_is_not_there_is_named(appizer):
+    answer = appizer("run", "relay", APPIZER_NATS_URL_FILE="/nowhere/nats_url")
+    assert answer.returncode == Exit.FAILED
+    assert "APPIZER_NATS_URL_FILE: can't read /nowhere/nats_url" in answer.stderr
+
+
 def test_an_instance_that_is_not_there_is_told_with_the_mend(appizer, tmp_path):
     answer = appizer("keys", "list", "--data", str(tmp_path))
     assert answer.returncode == Exit.NOT_RUNNING
