@@ -66,6 +66,7 @@ class Services:
 
     async def close(self) -> None:
         await self.log.close()
+        self.callers.close()
         self.streams.close()
         self.analytics.close()
         self.engine.dispose()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import structlog
@@ -16,6 +17,7 @@ from projections.apps import Caller
 _FRESH_SECONDS = 5.0  # a revoked key works this much longer at most
 _STALE_SECONDS = 900.0  # a write key goes on working this long while the database is away
 _MOST_REMEMBERED = 50_000
+_THREADS = 4
 
 _log = structlog.get_logger()
 
@@ -31,6 +33,11 @@ class Callers:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._remembered: dict[str, _Remembered] = {}
+        # Its own threads: behind slow questions in the shared ones nobody could send an event.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="keys")
+
+    def close(self) -> None:
+        self._threads.shutdown()
 
     async def find(self, key: str | None) -> Caller:
         """Raises MissingKey, RevokedKey, Unauthenticated, Overloaded (database away)."""
@@ -45,7 +52,8 @@ class Callers:
         if not is_well_formed(key):
             raise Unauthenticated("this is not a key of Appizer; was it cut or mistyped?")
         try:
-            caller = await asyncio.to_thread(self._read, key)
+            look = asyncio.get_running_loop().run_in_executor(self._threads, self._read, key)
+            caller = await look
         except SQLAlchemyError as error:
             return _kept(before, error)
         if len(self._remembered) >= _MOST_REMEMBERED:
