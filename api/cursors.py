@@ -2,18 +2,22 @@
 
 import base64
 import binascii
+from typing import Annotated
 
 import msgspec
 
 from domain.errors import Rejected
+from domain.limits import MAX_NUMBER
+
+_Natural = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]  # what the engine can compare with
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
     """The last row of the page before: its time in microseconds since 1970, and its position."""
 
     app_number: int
-    time: int
-    position: int
+    time: _Natural
+    position: _Natural
 
 
 def encode(cursor: Cursor) -> str:

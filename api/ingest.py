@@ -191,7 +191,9 @@ def _address(request: Request, trusted_proxies: int) -> str | None:
     the right; what is left of it the sender may have made up.
     """
     if trusted_proxies:
-        forwarded = (request.header(b"x-forwarded-for") or "").split(",")
+        # Some proxies append a line, others a word; the order is the same (RFC 9110, 5.3).
+        lines = [v.decode("latin-1") for n, v in request.headers if n == b"x-forwarded-for"]
+        forwarded = ",".join(lines).split(",")
         if len(forwarded) >= trusted_proxies:
             return forwarded[-trusted_proxies].strip() or request.peer
     return request.peer

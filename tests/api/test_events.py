@@ -1,9 +1,11 @@
 """GET /v1/events and /v1/users/{id}/events: newest first, page by page, filtered."""
 
+import base64
 import itertools
 import json
 from collections import Counter
 
+import msgspec
 import pytest
 
 SHOWN = {
@@ -256,6 +258,17 @@ def test_a_bad_parameter_is_named(tenant_of_all, problem, name, value):
         tenant_of_all.get("/v1/events", **{name: value}), 400, "INVALID_REQUEST", field=name
     )
     assert details["issue"]
+
+
+@pytest.mark.parametrize(
+    ("time", "position"), [(2**63, 1), (2**64 - 1, 1), (-1, 1), (1, -1), (1, 2**64 - 1)]
+)
+def test_a_cursor_that_names_no_time_or_position_is_refused(filled, problem, time, position):
+    given = filled.ask("/v1/events", limit=1)["cursor"]
+    app, *_ = msgspec.msgpack.decode(base64.urlsafe_b64decode(given + "=="))
+    packed = msgspec.msgpack.encode([app, time, position])
+    forged = base64.urlsafe_b64encode(packed).decode().rstrip("=")
+    problem(filled.get("/v1/events", cursor=forged), 400, "INVALID_REQUEST", field="cursor")
 
 
 @pytest.mark.parametrize(
