@@ -44,6 +44,8 @@ _UNREADABLE = (
     RecursionError,
 )
 
+_PREPARING = 4714  # an advisory lock; migrate has 4712, rebuild 4713
+
 _PARK = text(
     "INSERT INTO projections.parked (projection, position, app_id, reason)"
     " VALUES (:projection, :position, :app_id, :reason)"
@@ -85,7 +87,7 @@ class ReadModels:
         `projections rebuild` replaces it; see `outdated`.
         """
         with self._engine.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(4712)"))
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_PREPARING})"))
             for projection in self._projections:
                 if checkpoints.read(connection, projection.name) is None:
                     create_tables(connection, projection, projection.name)

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import psycopg
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -190,12 +191,21 @@ class Rebuild:
         checkpoints.remove(connection, shadow)
 
     def _drop_old(self) -> None:
-        while True:
-            with suppress(OperationalError), self._engine.begin() as connection:
+        while not self._could_drop_old():
+            pass
+
+    def _could_drop_old(self) -> bool:
+        """False while somebody reads it."""
+        try:
+            with self._engine.begin() as connection:
                 connection.execute(_PATIENCE)
                 old = f'"{self._projection.name}_old"'
                 connection.execute(text(f"DROP SCHEMA IF EXISTS {old} CASCADE"))
-                return
+        except OperationalError as error:
+            if isinstance(error.orig, LockNotAvailable):
+                return False
+            raise
+        return True
 
     def _drop(self, connection: Connection) -> None:
         connection.execute(text(f'DROP SCHEMA IF EXISTS "{self._shadow}" CASCADE'))
