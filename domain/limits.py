@@ -1,4 +1,4 @@
-"""Every limit on what may enter, in one place. Sources: docs/api.md, section Limits."""
+"""Every limit on what may enter, and on what may be asked, in one place."""
 
 MAX_EVENT_BYTES = 32 * 1024
 MAX_REQUEST_BYTES = 4 * 1024 * 1024  # after decompression

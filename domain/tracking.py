@@ -105,6 +105,3 @@ class RefusalReplayed(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     refused_id: str
     event_id: str
     replayed_at: datetime
-
-
-type_of_message = Tracked | Identified | Aliased | Grouped

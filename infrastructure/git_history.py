@@ -159,7 +159,7 @@ def parse(found: Iterator[bytes]) -> Iterator[Commit]:
             commit = _head(token)
         elif commit is not None and token.startswith(b":"):
             letter = token.rsplit(b" ", 1)[1][:1].decode()
-            commit.changes.append(Change(letter, _text(next(found))))
+            commit.changes.append(Change(letter, _text(next(found, b""))))  # b"": git was cut off
         elif commit is not None and b"\t" in token:
             added, deleted, path = token.split(b"\t", 2)
             if added != b"-":

@@ -29,6 +29,7 @@ from infrastructure.engine_host.requests import (
     statement,
 )
 from infrastructure.settings import Settings
+from infrastructure.telemetry import set_up_logs
 
 AUTHENTICATION_FAILED = 516
 _STATUS = {60: 404, 81: 404, 62: 400, 36: 400, 164: 403, 159: 408, 516: 403, 202: 500}
@@ -47,6 +48,7 @@ _CONFIGURATION = """<clickhouse>
 
 def run(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT; then finishes what is running, within shutdown_seconds."""
+    set_up_logs(settings, "engine")
     at = urlsplit(settings.analytics_url)
     limits = Limits(settings.heavy_queries, settings.query_seconds, settings.query_memory_mib)
     connections = Connections(_address(Path(settings.data), limits), limits)
