@@ -45,6 +45,10 @@ class System:
 
     def write(self, people: int) -> None:
         """Events of every kind, of so many people."""
+        with self.history.connection.transaction():
+            self._write(people)
+
+    def _write(self, people: int) -> None:
         for n in range(people):
             app = self.game if n % 3 == 0 else self.shop
             self.history.track(app, f"user {n}", 1 + n % 3, anonymous_id=f"browser {n % 50}")
