@@ -20,6 +20,7 @@ from prometheus_client import Counter, Gauge
 
 from infrastructure import cloud_events, message_bus
 from infrastructure.cloud_events import Batch, Row
+from infrastructure.database import REACHABLE
 from infrastructure.event_store.reader import read_head, read_log_id
 from infrastructure.message_bus import Bus, BusError, Message, Outgoing, OutOfStep
 from infrastructure.settings import Settings
@@ -164,10 +165,10 @@ class LogTail:
         self._connection: psycopg.Connection[Any] = psycopg.connect(
             database_url,
             autocommit=True,
-            connect_timeout=5,
             application_name="appizer relay",
             # The checkpoint is a lower bound, the stream itself knows better: no flush for it.
             options="-c synchronous_commit=off -c timezone=UTC",
+            **REACHABLE,
         )
         self._connection.execute("LISTEN log")
         self.log_id = read_log_id(self._connection)

@@ -18,6 +18,7 @@ from psycopg import AsyncConnection
 from commands.ports import NewEvent, Receipt
 from domain.errors import Overloaded
 from infrastructure import codec
+from infrastructure.database import REACHABLE
 from infrastructure.event_store import binary
 
 _APPEND = "SELECT head, known_ordinals, known_positions FROM log.append_events(%b, %b, %b, %b)"
@@ -157,11 +158,7 @@ class GroupCommit:
     async def _connected(self) -> AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:
             self._connection = await AsyncConnection.connect(
-                self._database_url,
-                autocommit=True,
-                connect_timeout=5,
-                prepare_threshold=0,
-                tcp_user_timeout=10_000,  # ms without an acknowledgement: a network that is gone
+                self._database_url, autocommit=True, prepare_threshold=0, **REACHABLE
             )
             binary.register(self._connection)
         return self._connection
