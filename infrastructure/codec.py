@@ -23,6 +23,23 @@ class UnknownCodec(ValueError):
     """The payload's first byte names a codec that this version cannot open."""
 
 
+# What a payload can do to its decoder, or an upcaster do with it.
+_UNREADABLE = (
+    msgspec.MsgspecError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+)
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """Stands for an event whose payload can't be decoded."""
+
+    reason: str
+
+
 def encode(event: msgspec.Struct) -> bytes:
     return PLAIN + _encode(event)
 
@@ -30,6 +47,14 @@ def encode(event: msgspec.Struct) -> bytes:
 def decode(topic: str, state: bytes) -> Any:
     """The event, in its newest shape. Raises UnknownTopic, UnknownCodec, msgspec.DecodeError."""
     return decode_body(topic, opened(state))
+
+
+def read(topic: str, state: bytes) -> Any:
+    """The event, or Unreadable."""
+    try:
+        return decode(topic, state)
+    except _UNREADABLE as error:
+        return Unreadable(f"{type(error).__name__}: {error}")
 
 
 def decode_body(topic: str, body: bytes | memoryview | msgspec.Raw) -> Any:

@@ -12,8 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from domain.errors import NotFound
 from infrastructure import checkpoints
+from infrastructure.codec import Unreadable
 from infrastructure.event_store.reader import read_page
-from infrastructure.read_models import Unreadable, decode
+from infrastructure.read_models import decode
 from projections.catalogue import PROJECTIONS
 from projections.projection import Projection, Recorded
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DataError, IntegrityError, NotSupportedError, Program
 
 from infrastructure import checkpoints, codec
 from infrastructure.checkpoints import Checkpoint
+from infrastructure.codec import Unreadable
 from infrastructure.event_store.reader import Entry
 from projections.catalogue import PROJECTIONS
 from projections.projection import Projection, Recorded
@@ -34,16 +35,6 @@ _EVENT_FAULTS = (
     ArithmeticError,
 )
 
-# What a payload can do to its decoder, or an upcaster do with it.
-_UNREADABLE = (
-    msgspec.MsgspecError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    RecursionError,
-)
-
 _PREPARING = 4714  # an advisory lock; migrate has 4712, rebuild 4713
 
 _PARK = text(
@@ -53,17 +44,9 @@ _PARK = text(
 )
 
 
-class Unreadable(msgspec.Struct, frozen=True):
-    """Stands for an event whose payload can't be decoded; no projection takes it."""
-
-    reason: str
-
-
 def decode(entry: Entry) -> Recorded:
-    try:
-        event = codec.decode(entry.topic, entry.state)
-    except _UNREADABLE as error:
-        event = Unreadable(f"{type(error).__name__}: {error}")
+    """Its event may be Unreadable, which no projection takes."""
+    event = codec.read(entry.topic, entry.state)
     return Recorded(
         entry.position, entry.originator_id, entry.app_id, entry.topic, entry.recorded_at, event
     )

@@ -149,11 +149,13 @@ class GroupCommit:
         )
 
     async def _stored(self, positions: list[int]) -> dict[int, msgspec.Struct]:
-        """One query for all: an import that is repeated has duplicates only."""
+        """One query for all: an import that is repeated has duplicates only. What this version
+        can't read, such as a newer one's, is Unreadable: sending it again must not end the writer.
+        """
         connection = await self._connected()
         cursor = connection.cursor(binary=True)
         await cursor.execute(_STORED, (positions,))
-        return {at: codec.decode(topic, state) async for at, topic, state in cursor}
+        return {at: codec.read(topic, state) async for at, topic, state in cursor}
 
     async def _connected(self) -> AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:

@@ -66,6 +66,15 @@ def test_an_event_that_is_stored_already_is_named_with_its_position_and_content(
     assert (new.position, new.stored) == (2, None)
 
 
+def test_a_repetition_of_what_only_a_newer_version_can_read_is_told_and_ends_nothing(database_url):
+    appended(database_url, [event(1)])
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE log.events SET topic = 'tracked.v99'")
+    ((known, fresh),) = appended(database_url, [event(1), event(2)])
+    assert (known.position, isinstance(known.stored, codec.Unreadable)) == (1, True)
+    assert (fresh.position, fresh.stored) == (2, None)
+
+
 def test_the_same_event_twice_in_one_call_is_stored_once(database_url):
     [[first, second, other]] = appended(database_url, [event(1, "a"), event(1, "b"), event(2)])
     assert (first.position, first.stored) == (1, None)
