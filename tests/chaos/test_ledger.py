@@ -4,10 +4,14 @@ Afterwards nothing that was acknowledged is lost, nothing is there twice, and no
 sent; and whatever was made from the log says the same as the log.
 """
 
+import asyncio
 from contextlib import ExitStack
 from typing import NamedTuple
 
+import nats
 import pytest
+
+from infrastructure.analytics_engine import AnalyticsEngine
 
 SEED = 20260314
 KILLS = {"api": 14, "projector": 15, "relay": 13, "engine": 4, "nats": 4, "postgres": 3}
@@ -91,147 +95,82 @@ def test_hundreds_of_kills_with_other_seeds(run_chaos, seed):
 
 
 # --- the checker itself ----------------------------------------------------------------------
-# Each breaks one thing on the healed instance, and stays: what was found before is told apart by
-# the place that it names. So these come last, and `run` is of no use after them.
+# Everything below is broken at once, each at a place of its own, and must be found by its place.
+# So these come last: `run` is of no use after them.
+
+APPEND = (
+    "INSERT INTO log.events SELECT gen_random_uuid(), 1, (SELECT max(notification_id) + 1"
+    " FROM log.events), recorded_at, app_id, topic, state FROM log.events"
+    " WHERE notification_id = {position}"
+)
+REWRITE = (
+    "UPDATE log.events SET state = convert_to(E'\\001' || replace(convert_from(substr(state, 2),"
+    " 'UTF8'), '{old}', '{new}'), 'UTF8') WHERE notification_id = {position}"
+)
+OTHER_APP = (
+    "UPDATE log.events SET app_id = (SELECT max(app_id::text)::uuid FROM log.events e"
+    " WHERE e.app_id <> log.events.app_id) WHERE notification_id = {position}"
+)
+IN_POSTGRES = {
+    "stored twice": APPEND,
+    "its app swapped": OTHER_APP,
+    "its body changed": REWRITE.format(old='"event":"', new='"event":"not ', position="{position}"),
+    "sent by nobody": REWRITE.format(old="{message}", new="nobody", position="{position}"),
+    "deleted": "DELETE FROM log.events WHERE notification_id = {position}",
+    "one too many": "UPDATE people.distinct_ids SET messages = messages + 1 WHERE (app_number,"
+    " distinct_id) = (1, 'user 7')",
+    "one trait": "UPDATE people.traits SET value = '\"planted\"' WHERE ctid = (SELECT min(ctid)"
+    " FROM people.traits)",
+    "unlisted": "DELETE FROM failed_events.refused WHERE ctid = (SELECT min(ctid)"
+    " FROM failed_events.refused)",
+    "parked": "INSERT INTO projections.parked (projection, position, reason)"
+    " VALUES ('people', 3, 'planted')",
+}
+IN_CLICKHOUSE = {
+    "row doubled": "INSERT INTO events SELECT * FROM events WHERE position = {position}",
+    "row missing": "DELETE FROM events WHERE position = {position}",
+    "row changed": "INSERT INTO events (app_number, event, position, properties) SELECT"
+    " app_number, 'planted', position, properties FROM events WHERE position = {position}",
+}
+PLACE = (
+    "SELECT notification_id, convert_from(substr(state, 2), 'UTF8')::json ->> 'message_id'"
+    " FROM log.events WHERE topic = 'tracked.v1' ORDER BY 1 OFFSET %s LIMIT 1"
+)
 
 
-@pytest.fixture
-def database(run):
+class Sabotaged(NamedTuple):
+    """`at`: what was done -> the position and the message id that it was done to."""
+
+    at: dict[str, tuple[int, str]]
+    found: object
+
+
+@pytest.fixture(scope="module")
+def sabotaged(run, ask, lose_feed_message):
+    at = {}
     with run.target.database() as connection:
-        yield connection
+        for number, what in enumerate([*IN_CLICKHOUSE, *IN_POSTGRES]):
+            at[what] = connection.execute(PLACE, (100 + 10 * number,)).fetchone()
+        for what, statement in IN_CLICKHOUSE.items():
+            ask(statement.format(position=at[what][0]))
+        for what, statement in IN_POSTGRES.items():
+            said = statement.format(position=at[what][0], message=at[what][1])
+            assert connection.execute(said).rowcount == 1
+    lose_feed_message()
+    forge_receipt(run.target.ledger)
+    return Sabotaged(at, run.target.check())
 
 
-@pytest.fixture
-def some_event(database):
-    """Position and message id of a tracked event that nobody has broken yet."""
-
-    def pick(offset):
-        return database.execute(
-            "SELECT notification_id, convert_from(substr(state, 2), 'UTF8')::json ->> 'message_id'"
-            " FROM log.events WHERE topic = 'tracked.v1' ORDER BY 1 OFFSET %s LIMIT 1",
-            (offset,),
-        ).fetchone()
-
-    return pick
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ask(run):
     """A statement for the analytics engine, past the product."""
-    from infrastructure.analytics_engine import AnalyticsEngine
-
     engine = AnalyticsEngine(run.target.settings()["APPIZER_ANALYTICS_URL"])
     yield engine.command
     engine.close()
 
 
-def test_it_finds_a_row_doubled_in_the_analytics_table(run, some_event, ask):
-    position, _ = some_event(100)
-    ask(f"INSERT INTO events SELECT * FROM events WHERE position = {position}")
-    assert run.target.check().naming("analytics", f"rows at position {position}: 2, expected 1")
-
-
-def test_it_finds_a_row_missing_from_the_analytics_table(run, some_event, ask):
-    position, _ = some_event(110)
-    ask(f"DELETE FROM events WHERE position = {position}")
-    assert run.target.check().naming("analytics", f"rows at position {position}: None, expected 1")
-
-
-def test_it_finds_a_property_that_changed_in_the_analytics_table(run, some_event, ask):
-    position, _ = some_event(120)
-    ask(
-        "INSERT INTO events (app_number, event, pid0, ts, position) SELECT app_number, 'other',"
-        f" pid0, ts, position FROM events WHERE position = {position}"
-    )
-    assert run.target.check().naming("analytics", f"position {position}: event: 'other'")
-
-
-def test_it_finds_two_events_whose_apps_were_swapped(run, some_event, database):
-    position, message = some_event(130)
-    swap = (
-        "UPDATE log.events SET app_id = (SELECT max(app_id::text)::uuid FROM log.events e"
-        " WHERE e.app_id <> log.events.app_id) WHERE notification_id = %s"
-    )
-    database.execute(swap, (position,))
-    found = run.target.check()
-    assert found.naming("lost", f"'{message}'") or found.naming("body", f"'{message}'")
-    assert found.naming("analytics", f"position {position}: app_number")
-    assert found.naming("feed", f"position {position} is")
-
-
-def test_it_finds_a_body_that_changed_on_the_log(run, some_event, database):
-    position, message = some_event(140)
-    database.execute(
-        "UPDATE log.events SET state = convert_to(E'\\001' || replace(convert_from(substr(state, 2),"
-        " 'UTF8'), '\"event\":\"', '\"event\":\"not '), 'UTF8') WHERE notification_id = %s",
-        (position,),
-    )
-    assert run.target.check().naming("body", f"'{message}'", f"position {position}")
-
-
-def test_it_finds_a_message_stored_twice(run, some_event, database):
-    position, message = some_event(150)
-    database.execute(
-        "INSERT INTO log.events SELECT gen_random_uuid(), 1, (SELECT max(notification_id) + 1"
-        " FROM log.events), recorded_at, app_id, topic, state FROM log.events"
-        " WHERE notification_id = %s",
-        (position,),
-    )
-    assert run.target.check().naming("doubled", f"'{message}'")
-
-
-def test_it_finds_a_message_that_nobody_sent(run, some_event, database):
-    position, message = some_event(160)
-    database.execute(
-        "UPDATE log.events SET state = convert_to(E'\\001' || replace(convert_from(substr(state, 2),"
-        " 'UTF8'), %s, 'nobody'), 'UTF8') WHERE notification_id = %s",
-        (message, position),
-    )
-    found = run.target.check()
-    assert found.naming("foreign", "'nobody'")
-    assert found.naming("lost", f"'{message}'")
-
-
-def test_it_finds_a_row_deleted_from_the_log_and_the_gap_that_it_leaves(run, some_event, database):
-    position, message = some_event(170)
-    database.execute("DELETE FROM log.events WHERE notification_id = %s", (position,))
-    found = run.target.check()
-    assert found.naming("lost", f"'{message}'")
-    assert found.naming("gap", f"position {position + 1} follows {position - 1}")
-
-
-def test_it_finds_a_person_who_was_counted_once_too_often(run, database):
-    database.execute("UPDATE people.distinct_ids SET messages = messages + 1 WHERE number = 7")
-    assert len(run.target.check().naming("people", "number and messages of (1, ")) >= 1
-
-
-def test_it_finds_a_trait_that_changed(run, database):
-    row = database.execute(
-        "UPDATE people.traits SET value = '\"other\"' WHERE ctid = (SELECT min(ctid) FROM"
-        " people.traits) RETURNING trait"
-    ).fetchone()
-    assert run.target.check().naming("people", "trait ", row[0], "'other'")
-
-
-def test_it_finds_a_refusal_that_is_not_listed(run, database):
-    database.execute(
-        "DELETE FROM failed_events.refused WHERE ctid = (SELECT min(ctid) FROM failed_events.refused)"
-    )
-    assert run.target.check().naming("failed", "refusals are listed")
-
-
-def test_it_finds_a_parked_event(run, database):
-    database.execute(
-        "INSERT INTO projections.parked (projection, position, reason) VALUES ('people', 3, 'why')"
-    )
-    assert run.target.check().naming("parked", "why")
-
-
-def test_it_finds_a_message_missing_from_the_feed(run):
-    import asyncio
-
-    import nats
-
+@pytest.fixture(scope="module")
+def lose_feed_message(run):
     async def delete_one():
         client = await nats.connect(run.target.settings()["APPIZER_NATS_URL"])
         stream = client.jetstream()
@@ -239,16 +178,46 @@ def test_it_finds_a_message_missing_from_the_feed(run):
         await stream.delete_msg("APPIZER_V1", state.first_seq + 40)
         await client.close()
 
-    asyncio.run(delete_one())
-    assert run.target.check().naming("feed", "messages with position ", "None, expected 1")
+    return lambda: asyncio.run(delete_one())
 
 
-def test_it_finds_a_receipt_that_is_not_kept(run):
-    """The ledger's sabotage: it says that something was acknowledged that was not."""
-    lines = run.target.ledger.read_text().splitlines()
+def forge_receipt(ledger):
+    """The sender's book says that it was told a position that nobody told it."""
+    lines = ledger.read_text().splitlines()
     told = next(line for line in lines if '"do": "told"' in line and '"is": "accepted"' in line)
     before, _, after = told.partition('"position": ')
-    number, _, rest = after.partition("}")
-    wrong = f'{before}"position": {int(number) + 1}}}{rest}'
-    run.target.ledger.write_text("\n".join([*lines, wrong]) + "\n")
-    assert run.target.check().naming("receipt", f"position {int(number) + 1} was told")
+    _number, _, rest = after.partition("}")
+    ledger.write_text("\n".join([*lines, f'{before}"position": 999999999}}{rest}']) + "\n")
+
+
+def named(sabotaged, what, kind, *words):
+    position, message = sabotaged.at.get(what, ("", ""))
+    wanted = [word.format(position=position, message=message) for word in words]
+    return sabotaged.found.naming(kind, *wanted)
+
+
+@pytest.mark.parametrize(
+    ("what", "kind", "words"),
+    [
+        ("row doubled", "analytics", ["rows at position {position}: 2, expected 1"]),
+        ("row missing", "analytics", ["rows at position {position}: None, expected 1"]),
+        ("row changed", "analytics", ["position {position}: event: 'planted'"]),
+        ("stored twice", "doubled", ["'{message}'", "[{position}, "]),
+        ("its app swapped", "lost", ["'{message}'"]),
+        ("its app swapped", "analytics", ["position {position}: app_number"]),
+        ("its app swapped", "feed", ["position {position} is"]),
+        ("its body changed", "body", ["'{message}'", "position {position}"]),
+        ("sent by nobody", "foreign", ["'nobody'", "position {position}"]),
+        ("sent by nobody", "lost", ["'{message}'"]),
+        ("deleted", "lost", ["'{message}'"]),
+        ("deleted", "gap", ["follows"]),
+        ("one too many", "people", ["number and messages of (1, 'user 7')"]),
+        ("one trait", "people", ["trait ", "'planted'"]),
+        ("unlisted", "failed", ["refusals are listed"]),
+        ("parked", "parked", ["planted"]),
+        ("a message lost", "feed", ["messages with position ", "None, expected 1"]),
+        ("a receipt forged", "receipt", ["position 999999999 was told"]),
+    ],
+)
+def test_the_checker_finds_what_was_planted(sabotaged, what, kind, words):
+    assert named(sabotaged, what, kind, *words)

@@ -14,12 +14,11 @@ from infrastructure.embedded.ports import free_port
 SEED = 7
 
 
-@pytest.fixture(params=["the supervisor", "everybody at once"])
-def kill(request, family):
-    """By SIGKILL: the supervisor alone, or with all that descend from it."""
+@pytest.fixture
+def kill(family):
+    """By SIGKILL: the supervisor alone, or at once with all that descend from it."""
 
-    def strike(target):
-        alone = request.param == "the supervisor"
+    def strike(target, *, alone):
         for pid in [target.process.pid] if alone else family(target.process.pid):
             os.kill(pid, signal.SIGKILL)
 
@@ -48,11 +47,11 @@ def test_killed_and_started_again_it_has_lost_nothing_and_left_nobody_behind(
         load = ExitStack()
         load.enter_context(sending(target, two_apps(target), SEED))
         stack.push(load)
-        for _ in range(2):
+        for alone in (True, False):
             time.sleep(1 + moments.random())
             before = family(target.process.pid)
             assert len(before) > 10
-            kill(target)
+            kill(target, alone=alone)
             waiting(lambda before=before: not any(map(alive, before)))
             target = runs(stack)
         load.close()
