@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import uvicorn
 import uvloop
@@ -15,6 +16,7 @@ from infrastructure.telemetry import set_up_logs
 
 # A collection every 700 allocations cost single events a p99 of 16 ms instead of 6
 # (docs/benchmarks.md): the hot path's structs are untracked, what else lives long is frozen.
+_THREADS = 40
 _GC_THRESHOLDS = (100_000, 20, 100)
 
 
@@ -36,6 +38,8 @@ def _run(settings: Settings, role: str, application: Callable[[Services], ASGIAp
 
 
 async def _serve(settings: Settings, application: Callable[[Services], ASGIApp]) -> None:
+    # Python's default of 6 on two cores would let a few slow questions hold up everything else.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
     async with open_services(settings) as services:
         server = uvicorn.Server(
             uvicorn.Config(

@@ -164,7 +164,8 @@ async def wait_for(nats_url: str, position: int) -> tuple[int, float]:
         part, _, parts = headers["Appizer-Page-Part"].partition("/")
         if int(headers["Appizer-Page-Last"]) >= position and part == parts:
             first = await stream.get_msg(message_bus.STREAM, seq=1)
-            assert first.time and last.time
+            assert first.time
+            assert last.time
             await client.close()
             return state.messages, (last.time - first.time).total_seconds()
     raise TimeoutError("the relay did not finish")

@@ -31,7 +31,7 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.engine: Engine = open_engine(settings.database_url)
+        self.engine: Engine = open_engine(settings.database_url, pool_size=10)
         self.callers = Callers(self.engine)
         self.positions = Positions(self.engine)
         self.streams = AggregateStreams(settings.database_url)

@@ -27,6 +27,7 @@ _STORED = (
 )
 _RETRY_AFTER = 1
 _PAUSE_AFTER_FAILURE = 0.2
+_COMMIT_SECONDS = 10.0  # somebody else holds the log's lock, or the disk hangs: say so
 
 _latency = Histogram(
     "appizer_append_seconds",
@@ -110,7 +111,8 @@ class GroupCommit:
     async def _commit(self, group: list[_Waiting]) -> None:
         started = time.perf_counter()
         try:
-            receipts = await self._append([event for one in group for event in one.events])
+            async with asyncio.timeout(_COMMIT_SECONDS):
+                receipts = await self._append([event for one in group for event in one.events])
         except (psycopg.Error, OSError) as error:
             await self._fail(group, error)
             return

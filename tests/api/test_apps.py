@@ -61,7 +61,7 @@ def test_pages_of_apps_hold_each_once(http, org, new_tenant):
 
 def test_a_key_is_shown_once_and_recognised_later(tenant):
     issued = tenant.issue("write", label=" web site ")
-    assert set(issued) == {"success", "key_id", "key", "kind", "position"}
+    assert set(issued) == {"success", "key_id", "key", "kind", "position", "usable"}
     assert issued["key"].startswith("ak_")
     assert tenant.secret_key.startswith("as_")
     answer = tenant.http.get(

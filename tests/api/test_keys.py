@@ -210,7 +210,7 @@ def test_a_revoked_key_is_refused_and_says_so(tenant, problem):
         url = f"/v1/apps/{tenant.app_id}/keys/{one['key_id']}"
         revoked = tenant.http.delete(url, headers=tenant.bearer(tenant.org_key))
         assert revoked.status_code == 200
-        assert revoked.json()["message"] == "the key stops working within 5 seconds"
+        assert "within 5 seconds" in revoked.json()["message"]
     while tenant.send(EVENT, **tenant.bearer(used["key"])).status_code == 202:
         time.sleep(0.2)
     for one in (issued, used):
