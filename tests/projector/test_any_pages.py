@@ -67,7 +67,7 @@ def _founded(noon, app):
 
 
 def _event(noon, number, step, refused):
-    kind, app, user, other, hour, said = step
+    kind, _, user, other, hour, said = step
     envelope = {
         "message_id": str(number),
         "timestamp": noon + timedelta(hours=hour),

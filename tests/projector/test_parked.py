@@ -36,9 +36,10 @@ def shop(history):
 
 @pytest.mark.parametrize("what", UNREADABLE)
 def test_an_unreadable_event_is_parked_and_the_rest_goes_on(
-    models, history, shop, parked, positions, engine, what
+    models, history, parked, positions, engine, what
 ):
     topic, state, reason = UNREADABLE[what]
+    shop = history.found()
     history.track(shop, "ada")
     at = history.store(topic, state, shop)
     last = history.track(shop, "bob")
@@ -83,17 +84,20 @@ def test_parking_does_not_tell_what_people_sent(models, history, poison, parked)
     assert "eve" not in parked()["people", poison]
 
 
+@pytest.fixture
+def kept(contents, parked):
+    return lambda: (contents(), parked())
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
-def test_what_is_parked_does_not_depend_on_the_pages(
-    models, history, poison, parked, contents, empty, size
-):
+def test_what_is_parked_does_not_depend_on_the_pages(models, history, poison, kept, empty, size):
     page = history.recorded()
     models.apply(page)
-    whole = contents(), parked()
+    whole = kept()
     empty()
     for start in range(0, len(page), size):
         models.apply(page[start : start + size])
-    assert (contents(), parked()) == whole
+    assert kept() == whole
 
 
 def test_retrying_before_anything_changed_says_why_not(models, engine, history, poison, contents):
@@ -149,10 +153,10 @@ def test_every_fault_of_a_fixed_projection_is_found_again_by_retrying_all(
 
 
 def test_the_databases_own_failure_parks_nothing(
-    engine, models, history, shop, database_url, parked, positions
+    engine, models, history, database_url, parked, positions
 ):
     """A lock that is not given is no event's fault; the page is tried again later."""
-    history.track(shop, "ada")
+    history.track(history.found(), "ada")
     before = positions()
     impatient = open_engine(f"{database_url}?options=-clock_timeout%3D100ms")
     with engine.begin() as blocker:
