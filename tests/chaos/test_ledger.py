@@ -69,7 +69,7 @@ def says_all(run):
     ]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_fifty_kills_under_load_lose_nothing_and_double_nothing(run):
     assert run.kills == KILLS, "a run with fewer faults proves nothing"
     assert sum(run.kills.values()) >= 50
@@ -90,7 +90,7 @@ def test_the_run_was_worth_something(run):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_hundreds_of_kills_with_other_seeds(run_chaos, seed):
-    result = run_chaos(f"long-{seed}", seed, {k: v * 4 for k, v in KILLS.items()}, pause=3.0)
+    result = run_chaos(f"long-{seed}", seed, {k: v * 4 for k, v in KILLS.items()}, pause=1.5)
     says_all(result)
 
 

@@ -37,7 +37,7 @@ def runs(open_directory, run_instance, open_target):
     return start
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_killed_and_started_again_it_has_lost_nothing_and_left_nobody_behind(
     kill, runs, sending, two_apps, family, waiting
 ):
