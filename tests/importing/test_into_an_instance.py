@@ -30,12 +30,13 @@ def appizer(instance):
     return run
 
 
-def test_what_was_imported_is_in_every_read_model_and_a_rebuild_says_the_same(appizer, tmp_path):
-    app = appizer("apps", "create", "Imported", "--json")[0]["id"]
+def test_what_was_imported_is_in_every_read_model_and_a_rebuild_says_the_same(
+    appizer, tenant, tmp_path
+):
     file = tmp_path / "rows.csv"
     rows = [f"e,u{n % 9},2026-01-01,{n}\n" for n in range(3000)]
     file.write_text("event,user,time,n\n" + "".join(rows))
-    (summary,) = appizer("import", "csv", str(file), "--app", app, "--json")
+    (summary,) = appizer("import", "csv", str(file), "--app", tenant.app_id, "--json")
     assert (summary["accepted"], summary["caught_up"]) == (3000, True)
 
     standings = appizer("projections", "status", "--json")
