@@ -19,6 +19,7 @@ from infrastructure.relay import Place, place_of
 
 POLL_SECONDS = 1.0
 HELD_PAGES = 8  # a page is 4 MB at most, see relay.PAGE_BYTES
+JOINED_BYTES = 4 * 1024 * 1024
 RETRY_SECONDS = 0.5
 
 Reason = Literal["started", "quiet", "partial", "lost", "slow"]
@@ -65,12 +66,15 @@ class Feed:
 
     Never trust it for completeness: apply a page whose first position follows yours and which
     has as many events as positions, skip one that lies behind you, and read the log on anything
-    else. `pages` belongs to one thread; the connection lives in another.
+    else. Pages that wait are joined. `pages` belongs to one thread; the connection lives in
+    another.
     """
 
     def __init__(self, nats_url: str) -> None:
         self._nats_url = nats_url
         self._pages: queue.Queue[list[Message] | Gap] = queue.Queue(HELD_PAGES)
+        self._taken: list[Message] | Gap | None = None  # from the queue, and not yielded yet
+        self._reached = 0
         self._newest = 0
         self._dropped = threading.Event()
         self._closed = threading.Event()
@@ -98,16 +102,40 @@ class Feed:
         """Entries by position, or a Gap; something at least every second. Begins with a Gap."""
         self._thread.start()
         while not self._closed.is_set():
-            try:
-                item = self._pages.get(timeout=POLL_SECONDS)
-            except queue.Empty:
-                item = Gap("quiet", self._newest)
+            item = self._next()
             yield item if isinstance(item, Gap) else self._decoded(item)
             if self._dropped.is_set() and self._pages.empty():
                 self._dropped.clear()
                 yield Gap("slow", self._newest)
             if self._failure is not None:
                 raise self._failure
+
+    def reached(self, position: int) -> None:
+        """What ends there or before need not be brought any more."""
+        self._reached = position
+
+    def _next(self) -> list[Message] | Gap:
+        item = self._take(POLL_SECONDS) or Gap("quiet", self._newest)
+        if isinstance(item, Gap):
+            return item
+        joined, size = list(item), _size(item)
+        while size < JOINED_BYTES and (behind := self._take(0.0)) is not None:
+            if isinstance(behind, Gap):
+                self._taken = behind
+                break
+            joined += behind
+            size += _size(behind)
+        return joined
+
+    def _take(self, timeout: float) -> list[Message] | Gap | None:
+        """The oldest that waits and that is still of use."""
+        item, self._taken = self._taken, None
+        while item is None or (isinstance(item, list) and _newest(item) <= self._reached):
+            try:
+                item = self._pages.get(timeout=timeout) if timeout else self._pages.get_nowait()
+            except queue.Empty:
+                return None
+        return item
 
     def _decoded(self, parts: list[Message]) -> list[Entry] | Gap:
         try:
@@ -152,6 +180,10 @@ class Feed:
             self._pages.put_nowait(found)
         except queue.Full:
             self._dropped.set()
+
+
+def _size(parts: list[Message]) -> int:
+    return sum(len(part.payload) for part in parts)
 
 
 def _newest(found: list[Message] | Gap) -> int:

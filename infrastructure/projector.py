@@ -28,7 +28,8 @@ from infrastructure.rebuild_events import RebuildEvents
 from infrastructure.settings import Settings
 from infrastructure.telemetry import serve_metrics
 
-PAGE = 2_000
+PAGE = 4_000
+PACE_SECONDS = 0.1  # between transactions while events come: the larger a page, the less per event
 _PAUSE_AFTER_FAILURE = 0.5
 _TRY_AGAIN: tuple[type[Exception], ...] = (OutOfStep, *AWAY)
 
@@ -76,12 +77,14 @@ class Projector:
         for item in self._feed.pages():
             if stop.is_set() or self._events.failure is not None:
                 break
+            began = time.monotonic()
             try:
                 self._take(item, stop)
             except _TRY_AGAIN as error:
                 _log.warning("page not applied, will try again", error=type(error).__name__)
                 self._forget_reader()
                 time.sleep(_PAUSE_AFTER_FAILURE)
+            stop.wait(max(0.0, began + PACE_SECONDS - time.monotonic()))
         if self._events.failure is not None:
             raise self._events.failure
 
@@ -92,9 +95,10 @@ class Projector:
 
     def _take(self, item: list[Entry] | Gap, stop: threading.Event) -> None:
         position = self._models.position()
-        if not isinstance(item, Gap) and _follows(item, position):
-            self._apply(item, "feed")
-        elif isinstance(item, Gap) or item[-1].position > position:
+        fresh = [] if isinstance(item, Gap) else [e for e in item if e.position > position]
+        if fresh and _follows(fresh, position):
+            self._apply(fresh, "feed")
+        elif fresh or isinstance(item, Gap):
             for page in self._from_log(position):
                 self._apply(page, "log")
                 if stop.is_set():
@@ -104,6 +108,7 @@ class Projector:
         page = [decode(entry) for entry in entries]
         self._models.apply(page)
         self._events.offer(page)
+        self._feed.reached(page[-1].position)
         _applied.inc(len(page))
         _fed.labels(source).inc()
         _position.set(page[-1].position)
