@@ -9,8 +9,9 @@ from sqlalchemy import Engine, text
 
 from domain.errors import NotCaughtUp
 
-_POLL_SECONDS = 0.01
+_POLL_SECONDS = 0.02
 
+_POSITIONS = text("SELECT name, position FROM projections.checkpoints")
 _STANDING = text(
     "SELECT c.name, c.position, h.head, clock_timestamp() AS now,"
     " (SELECT e.recorded_at FROM log.events e"
@@ -37,6 +38,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 class Positions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._look: asyncio.Task[dict[str, int]] | None = None
 
     def all(self) -> list[Standing]:
         return self._read(None)
@@ -49,12 +51,28 @@ class Positions:
         """Waits until the read model has the position; raises NotCaughtUp after `seconds`."""
         until = time.monotonic() + seconds
         standing = await asyncio.to_thread(self.of, name)
-        while min_position is not None and standing.position < min_position:
+        if min_position is None or standing.position >= min_position:
+            return standing
+        position = standing.position
+        while position < min_position:
             if time.monotonic() > until:
-                raise NotCaughtUp(standing.position, min_position)
-            await asyncio.sleep(_POLL_SECONDS)
-            standing = await asyncio.to_thread(self.of, name)
-        return standing
+                raise NotCaughtUp(position, min_position)
+            position = (await self._next_look()).get(name, 0)
+        return await asyncio.to_thread(self.of, name)
+
+    async def _next_look(self) -> dict[str, int]:
+        """Where all read models stand a moment later. However many wait, one looks."""
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._look_after_a_pause())
+        return await asyncio.shield(self._look)
+
+    async def _look_after_a_pause(self) -> dict[str, int]:
+        await asyncio.sleep(_POLL_SECONDS)
+        return await asyncio.to_thread(self._positions)
+
+    def _positions(self) -> dict[str, int]:
+        with self._engine.connect() as connection:
+            return {row.name: row.position for row in connection.execute(_POSITIONS)}
 
     def _read(self, name: str | None) -> list[Standing]:
         with self._engine.connect() as connection:

@@ -15,7 +15,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 from sqlalchemy import Engine
 
-from infrastructure import checkpoints, event_projector
+from infrastructure import checkpoints, event_projector, garbage
 from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.database import AWAY, open_engine, open_log
 from infrastructure.enrichment import Enrichment
@@ -54,6 +54,7 @@ def run(settings: Settings) -> None:
     _replace_outdated_events(settings, engine, analytics, enrichment)
     events = EventProjector(engine, analytics, enrichment, settings)
     events.start()
+    garbage.seldom()
     try:
         with Feed(settings.nats_url) as feed:
             Projector(settings, models, feed, events).follow(stop)

@@ -114,7 +114,9 @@ def advance(
     how: Any,
 ) -> None:
     """Applies what follows the checkpoint and moves it, in the caller's transaction."""
-    fresh = [recorded for recorded in page if recorded.position > checkpoint.position]
+    fresh = page
+    if page and page[0].position <= checkpoint.position:
+        fresh = [recorded for recorded in page if recorded.position > checkpoint.position]
     if not fresh:
         return
     if fresh[0].position != checkpoint.position + 1:
@@ -134,10 +136,11 @@ class OutOfStep(RuntimeError):
 
 
 def apply_page(connection: Connection, projection: Projection, page: Sequence[Recorded]) -> None:
-    projection.apply([r for r in page if not isinstance(r.event, Unreadable)], connection)
-    for recorded in page:
-        if isinstance(recorded.event, Unreadable):
-            park(connection, projection, recorded, recorded.event.reason)
+    unreadable = [r for r in page if r.event.__class__ is Unreadable]
+    readable = [r for r in page if r.event.__class__ is not Unreadable] if unreadable else page
+    projection.apply(readable, connection)
+    for recorded in unreadable:
+        park(connection, projection, recorded, recorded.event.reason)  # type: ignore[attr-defined]  # all are Unreadable
 
 
 def apply_one_by_one(

@@ -18,7 +18,7 @@ import psycopg
 import structlog
 from prometheus_client import Counter, Gauge
 
-from infrastructure import cloud_events, message_bus
+from infrastructure import cloud_events, garbage, message_bus
 from infrastructure.cloud_events import Batch, Row
 from infrastructure.database import REACHABLE
 from infrastructure.event_store.reader import read_head, read_log_id
@@ -91,6 +91,7 @@ def run(settings: Settings) -> None:
     ends the process.
     """
     serve_metrics("relay", settings)
+    garbage.seldom()
     asyncio.run(_until_told(settings))
 
 

@@ -7,6 +7,7 @@ last-writer-wins register per distinct id, ordered by (timestamp, position).
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from sqlalchemy import (
     func,
     select,
     tuple_,
+    update,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.selectable import TableValuedAlias
@@ -50,6 +52,7 @@ distinct_ids = Table(
     Column("first_seen", DateTime(timezone=True)),  # by the event's own time
     Column("last_seen", DateTime(timezone=True)),
     UniqueConstraint("app_number", "number"),
+    postgresql_with={"fillfactor": 70},  # counting in place: no index entry is written for it
 )
 traits = Table(
     "traits",
@@ -66,19 +69,22 @@ Id = tuple[int, str]  # app number, distinct id
 _decode_traits = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-class _Seen(NamedTuple):
+class _Seen:
     """`messages` 0: mentioned only, by an alias or beside a known id."""
 
-    messages: int = 0
-    first: datetime | None = None
-    last: datetime | None = None
+    __slots__ = ("first", "last", "messages")
 
-    def at(self, timestamp: datetime) -> "_Seen":
-        return _Seen(
-            self.messages + 1,
-            timestamp if self.first is None or timestamp < self.first else self.first,
-            timestamp if self.last is None or timestamp > self.last else self.last,
-        )
+    def __init__(self, messages: int = 0, at: datetime | None = None) -> None:
+        self.messages = messages
+        self.first = at
+        self.last = at
+
+    def again(self, at: datetime) -> None:
+        self.messages += 1
+        if self.first is None or at < self.first:
+            self.first = at
+        if self.last is None or at > self.last:
+            self.last = at
 
 
 class _Trait(NamedTuple):
@@ -92,20 +98,19 @@ def apply(page: Sequence[Recorded], connection: Connection) -> None:
     if not messages:
         return
     seen = _seen(messages)
-    known = find_numbers(connection, list(seen))
-    numbers = known | _next_numbers(connection, [key for key in seen if key not in known])
-    _store_ids(connection, seen, numbers)
-    _store_traits(connection, _newest_traits(messages), numbers)
+    _number(connection, _count(connection, seen))
+    _store_traits(connection, _newest_traits(messages))
 
 
 def _messages(
     page: Sequence[Recorded], app_numbers: dict[UUID, int]
 ) -> Iterator[tuple[int, int, Message]]:
     """(app number, position, message). Messages of an app that does not exist can't be sent."""
+    by_integer = {app_id.int: number for app_id, number in app_numbers.items()}  # hashes faster
     for recorded in page:
         event = recorded.event
         if isinstance(event, Message) and recorded.app_id is not None:
-            app = app_numbers.get(recorded.app_id)
+            app = by_integer.get(recorded.app_id.int)
             if app is not None:
                 yield app, recorded.position, event
 
@@ -114,10 +119,15 @@ def _seen(messages: Sequence[tuple[int, int, Message]]) -> dict[Id, _Seen]:
     """In the order of first mention, which is the order of their numbers."""
     seen: dict[Id, _Seen] = {}
     for app, _, message in messages:
-        sender = (app, message.distinct_id)
-        seen[sender] = seen.get(sender, _Seen()).at(message.timestamp)
-        for other in _also_mentioned(message):
-            seen.setdefault((app, other), _Seen())
+        sender = (app, message.user_id or message.anonymous_id or "")
+        known = seen.get(sender)
+        if known is None:
+            seen[sender] = _Seen(1, message.timestamp)
+        else:
+            known.again(message.timestamp)
+        if message.anonymous_id or isinstance(message, Aliased):
+            for other in _also_mentioned(message):
+                seen.setdefault((app, other), _Seen())
     return seen
 
 
@@ -150,28 +160,42 @@ def find_numbers(connection: Connection, ids: Sequence[Id]) -> dict[Id, int]:
     return {(row.app_number, row.distinct_id): row.number for row in rows}
 
 
-def _next_numbers(connection: Connection, ids: Sequence[Id]) -> dict[Id, int]:
-    numbers: dict[Id, int] = {}
+def _count(connection: Connection, seen: dict[Id, _Seen]) -> dict[Id, _Seen]:
+    """Adds to the ids that are there, and gives back the others."""
+    # An id is looked up in the index, however many others there are. The planner can't know how
+    # many are given, and would read all that are stored.
+    connection.execute(_BY_INDEX)
+    given = _columns(zip(*_id_rows(seen), strict=True), *_COUNT_COLUMNS)
+    unknown = set(connection.execute(_COUNT, given | {"count": len(seen)}).scalars())
+    if not unknown:
+        return {}
+    return {key: seen[key] for n, key in enumerate(seen, start=1) if n in unknown}
+
+
+def _id_rows(seen: dict[Id, _Seen]) -> Iterator[tuple[Any, ...]]:
+    for (app, distinct_id), value in seen.items():
+        yield app, distinct_id, value.messages, value.first, value.last
+
+
+def _number(connection: Connection, new: dict[Id, _Seen]) -> None:
+    """Stores ids that were never seen, each with its app's next number."""
+    if not new:
+        return
     last: dict[int, int] = {}
-    for key in ids:
-        app = key[0]
+    numbers = []
+    for app, _ in new:
         if app not in last:
             last[app] = connection.execute(_LAST_NUMBER, {"app": app}).scalar_one()
         last[app] += 1
-        numbers[key] = last[app]
-    return numbers
+        numbers.append(last[app])
+    given = _columns(zip(*_id_rows(new), strict=True), *_COUNT_COLUMNS)
+    connection.execute(_NEW_IDS, given | {"given_number": _literal(numbers)})
 
 
-def _store_ids(connection: Connection, seen: dict[Id, _Seen], numbers: dict[Id, int]) -> None:
-    rows = zip(*((*key, numbers[key], *value) for key, value in seen.items()), strict=True)
-    connection.execute(_UPSERT_ID, _columns(rows, *_ID_COLUMNS))
-
-
-def _store_traits(
-    connection: Connection, newest: dict[tuple[Id, str], _Trait], numbers: dict[Id, int]
-) -> None:
+def _store_traits(connection: Connection, newest: dict[tuple[Id, str], _Trait]) -> None:
     if not newest:
         return
+    numbers = find_numbers(connection, list({key for key, _ in newest}))
     rows = (
         (key[0], numbers[key], trait, value.value, value.timestamp, value.position)
         for (key, trait), value in newest.items()
@@ -179,8 +203,14 @@ def _store_traits(
     connection.execute(_UPSERT_TRAIT, _columns(zip(*rows, strict=True), *_TRAIT_COLUMNS))
 
 
-def _columns(values: Iterator[tuple[Any, ...]], *names: str) -> dict[str, str]:
-    return {name: _literal(column) for name, column in zip(names, values, strict=True)}
+@lru_cache(maxsize=20_000)
+def _time(value: datetime | None) -> str:
+    """The same moment comes twice for whoever is on a page once, and often with others."""
+    return "NULL" if value is None else value.isoformat()
+
+
+def _columns(values: Iterator[tuple[Any, ...]], *names: str) -> dict[str, Any]:
+    return {f"given_{name}": _literal(of) for name, of in zip(names, values, strict=True)}
 
 
 def _literal(values: Sequence[Any]) -> str:
@@ -191,7 +221,7 @@ def _literal(values: Sequence[Any]) -> str:
         case str():
             return _quoted(values)
         case datetime() | None:
-            return "{" + ",".join(["NULL" if v is None else v.isoformat() for v in values]) + "}"
+            return "{" + ",".join([_time(value) for value in values]) + "}"
         case _:
             return "{" + ",".join(map(str, values)) + "}"
 
@@ -204,13 +234,16 @@ def _quoted(values: Sequence[str]) -> str:
 
 
 def _arrays(**types: TypeEngine[Any]) -> TableValuedAlias:
-    """Rows from one array parameter a column: one statement whatever the number of rows."""
-    arrays = [cast(bindparam(name, type_=Text()), ARRAY(kind)) for name, kind in types.items()]
-    return func.unnest(*arrays).table_valued(*types, name="given").render_derived()
+    """Rows from one array parameter a column, and their `ordinal` from 1: one statement whatever
+    the number of rows.
+    """
+    # Not the bare names: an UPDATE would take them for what to set.
+    arrays = [cast(bindparam(f"given_{n}", type_=Text()), ARRAY(kind)) for n, kind in types.items()]
+    rows = func.unnest(*arrays).table_valued(*types, name="given", with_ordinality="ordinal")
+    return rows.render_derived()
 
 
 _TIME = DateTime(timezone=True)
-_ID_COLUMNS = ("app_number", "distinct_id", "number", "messages", "first_seen", "last_seen")
 _TRAIT_COLUMNS = ("app_number", "number", "trait", "value", "timestamp", "position")
 
 _wanted = _arrays(app_number=Integer(), distinct_id=Text())
@@ -223,40 +256,53 @@ _LAST_NUMBER = select(func.coalesce(func.max(distinct_ids.c.number), 0)).where(
     distinct_ids.c.app_number == bindparam("app")
 )
 
-_ids = insert(distinct_ids).from_select(
-    _ID_COLUMNS,
-    select(
-        *_arrays(
-            app_number=Integer(),
-            distinct_id=Text(),
-            number=Integer(),
-            messages=BigInteger(),
-            first_seen=_TIME,
-            last_seen=_TIME,
-        ).c
-    ),
+_COUNTED: dict[str, TypeEngine[Any]] = {
+    "app_number": Integer(),
+    "distinct_id": Text(),
+    "messages": BigInteger(),
+    "first_seen": _TIME,
+    "last_seen": _TIME,
+}
+_COUNT_COLUMNS = tuple(_COUNTED)
+_BY_INDEX = select(
+    func.set_config("enable_hashjoin", "off", True),
+    func.set_config("enable_mergejoin", "off", True),
 )
-_UPSERT_ID = _ids.on_conflict_do_update(
-    index_elements=["app_number", "distinct_id"],
-    set_={
-        "messages": distinct_ids.c.messages + _ids.excluded.messages,
-        "first_seen": func.least(distinct_ids.c.first_seen, _ids.excluded.first_seen),
-        "last_seen": func.greatest(distinct_ids.c.last_seen, _ids.excluded.last_seen),
-    },
+_counted = _arrays(**_COUNTED)
+_updated = (
+    update(distinct_ids)
+    .values(
+        messages=distinct_ids.c.messages + _counted.c.messages,
+        first_seen=func.least(distinct_ids.c.first_seen, _counted.c.first_seen),
+        last_seen=func.greatest(distinct_ids.c.last_seen, _counted.c.last_seen),
+    )
+    .where(
+        distinct_ids.c.app_number == _counted.c.app_number,
+        distinct_ids.c.distinct_id == _counted.c.distinct_id,
+    )
+    .returning(_counted.c.ordinal)
+    .cte("updated")
+)
+_all = func.generate_series(
+    cast(1, BigInteger()), cast(bindparam("count"), BigInteger())
+).column_valued("ordinal")
+_COUNT = select(_all).except_(select(_updated.c.ordinal))  # those that were not there to update
+_new = _arrays(**_COUNTED, number=Integer())
+_NEW_IDS = insert(distinct_ids).from_select(
+    [*_COUNTED, "number"], select(*(_new.c[name] for name in (*_COUNTED, "number")))
 )
 
+_said = _arrays(
+    app_number=Integer(),
+    number=Integer(),
+    trait=Text(),
+    value=Text(),
+    timestamp=_TIME,
+    position=BigInteger(),
+)
 _traits = insert(traits).from_select(
     _TRAIT_COLUMNS,
-    select(
-        *_arrays(
-            app_number=Integer(),
-            number=Integer(),
-            trait=Text(),
-            value=Text(),
-            timestamp=_TIME,
-            position=BigInteger(),
-        ).c
-    ),
+    select(*(_said.c[name] for name in _TRAIT_COLUMNS)),
 )
 _UPSERT_TRAIT = _traits.on_conflict_do_update(
     index_elements=["app_number", "number", "trait"],
