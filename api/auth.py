@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -32,6 +33,7 @@ def key_in(headers: Headers, query: bytes = b"") -> str | None:
     return None
 
 
+@lru_cache(4096)
 def _authorised(value: bytes) -> str | None:
     scheme, _, rest = value.decode("latin-1").strip().partition(" ")
     if scheme.lower() == "bearer":

@@ -1,14 +1,15 @@
-"""The hot path: raw ASGI, because a framework handler per request would halve the rate.
+"""The hot path: one request, in order: key, open, parse, admit, take, answer.
 
-One request, in order: read, key, parse, admit, take, answer. api/openapi.py documents the routes.
+api/ingest_protocol.py calls it straight from the socket; the ASGI route here takes what that leaves
+over (chunked bodies, preflights, other servers). api/openapi.py documents the routes.
 """
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import NamedTuple, TypeVar
+from functools import lru_cache, partial
+from typing import NamedTuple, TypeVar, get_args
 from uuid import UUID
 
 import msgspec
@@ -23,7 +24,7 @@ from api.body import open_body
 from api.dialects.calls import CALLS, admit
 from api.dialects.request import Answer
 from api.errors import Problem, headers_of, problem_of, status_of
-from commands.ingest import Outcome, take
+from commands.ingest import Outcome, Status, take
 from domain.errors import AppizerError, TooLarge
 from domain.limits import MAX_REQUEST_BYTES
 from domain.tracking import Client
@@ -32,6 +33,7 @@ from projections.apps import Caller
 
 _log = structlog.get_logger()
 _received = Counter("appizer_ingest_messages", "Messages by what became of them", ["status"])
+_counters = {status: _received.labels(status) for status in get_args(Status)}
 _encode = msgspec.json.Encoder().encode
 _reader = ThreadPoolExecutor(1, thread_name_prefix="long bodies")
 _LONG_BYTES = 256 * 1024  # a thread costs more than reading an ordinary batch of 100
@@ -65,51 +67,82 @@ class _Gone(Exception):
 
 
 class Request(NamedTuple):
+    """`headers`: names in lower case. `named`: the same for look-up; of equal names the first."""
+
     path: str
     query: bytes
     headers: list[tuple[bytes, bytes]]
+    named: dict[bytes, bytes]
     peer: str | None
 
     def header(self, name: bytes) -> str | None:
-        return next((v.decode("latin-1") for n, v in self.headers if n == name), None)
+        value = self.named.get(name)
+        return None if value is None else value.decode("latin-1")
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+Respond = Callable[[Request, bytes], Awaitable[Reply]]
+
+
+def request_of(
+    path: str, query: bytes, headers: list[tuple[bytes, bytes]], peer: str | None
+) -> Request:
+    return Request(path, query, headers, dict(reversed(headers)), peer)
 
 
 def ingest_route(services: Services) -> ASGIRouteHandler:
     """All write paths of all dialects, and their preflights."""
+    respond = responder(services)
 
     @asgi(sorted(CALLS), copy_scope=False)
     async def ingest(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == ScopeType.HTTP
-        await _serve(services, scope, receive, send)
+        try:
+            await _send(send, await _serve(respond, scope, receive))
+        except _Gone:
+            return
 
     return ingest
 
 
-async def _serve(services: Services, scope: HTTPScope, receive: Receive, send: Send) -> None:
+async def _serve(respond: Respond, scope: HTTPScope, receive: Receive) -> Reply:
     if scope["method"] == "OPTIONS":
-        await _send(send, 204, PREFLIGHT, b"")
-        return
+        return Reply(204, PREFLIGHT, b"")
     if scope["method"] != "POST":
         problem = Problem(
             error="Method Not Allowed", message="send it with POST", code="METHOD_NOT_ALLOWED"
         )
-        await _reply(send, Answer(405, _encode(problem)), {"allow": "POST, OPTIONS"})
-        return
+        return _reply(Answer(405, _encode(problem)), {"allow": "POST, OPTIONS"})
     try:
-        answer = await _take(services, _request(scope), receive)
-        await _reply(send, answer, {})
-    except AppizerError as error:
-        await _reply(send, Answer(status_of(error), _encode(problem_of(error))), headers_of(error))
-    except _Gone:
-        return
-    except Exception:  # noqa: BLE001  the last line before the sender: logged, and told as ours
-        _log.exception("ingest failed", path=scope["path"])
-        await _reply(send, Answer(500, _encode(_FAULT)), {})
+        body = await _read(receive)
+    except TooLarge as error:
+        return _refusal(error)
+    return await respond(_request(scope), body)
 
 
-async def _take(services: Services, request: Request, receive: Receive) -> Answer:
+def responder(services: Services) -> Respond:
+    """What answers a request whose body is there. Never raises."""
+
+    async def respond(request: Request, body: bytes) -> Reply:
+        try:
+            return _reply(await _take(services, request, body), {})
+        except AppizerError as error:
+            return _refusal(error)
+        except Exception:  # noqa: BLE001  the last line before the sender: logged, and told as ours
+            _log.exception("ingest failed", path=request.path)
+            return _reply(Answer(500, _encode(_FAULT)), {})
+
+    return respond
+
+
+async def _take(services: Services, request: Request, raw: bytes) -> Answer:
     call = CALLS[request.path]
-    body = open_body(await _read(receive), request.header(b"content-encoding"))
+    body = open_body(raw, request.header(b"content-encoding"))
     key = key_in(request.headers, request.query)
     caller = await services.callers.find(key) if key else None
     is_long = len(body) > _LONG_BYTES
@@ -138,7 +171,7 @@ async def _aside(work: Callable[..., T], *given: object) -> T:
 
 def _request(scope: HTTPScope) -> Request:
     peer = scope["client"]
-    return Request(
+    return request_of(
         scope["path"].rstrip("/"),
         scope["query_string"],
         list(scope["headers"]),
@@ -178,11 +211,21 @@ def _new_id() -> str:
 
 def _client(services: Services, request: Request) -> Client:
     settings = services.settings
-    country = request.header(settings.country_header.encode())
+    return _known_client(
+        _address(request, settings.trusted_proxies),
+        request.named.get(b"user-agent"),
+        request.named.get(settings.country_header.encode()),
+    )
+
+
+@lru_cache(4096)
+def _known_client(ip: str | None, user_agent: bytes | None, country: bytes | None) -> Client:
+    """Headers are latin-1. A country is ISO 3166-1 alpha-2, or none."""
+    is_code = country is not None and len(country) == 2 and country.isalpha()  # noqa: PLR2004
     return Client(
-        ip=_address(request, settings.trusted_proxies),
-        user_agent=request.header(b"user-agent"),
-        country=country.upper() if country and len(country) == 2 and country.isalpha() else None,  # noqa: PLR2004  ISO 3166-1 alpha-2
+        ip=ip,
+        user_agent=None if user_agent is None else user_agent.decode("latin-1"),
+        country=country.decode().upper() if country is not None and is_code else None,
     )
 
 
@@ -202,17 +245,19 @@ def _address(request: Request, trusted_proxies: int) -> str | None:
 def _count(outcomes: Sequence[Outcome]) -> None:
     statuses = [outcome.status for outcome in outcomes]
     for status in set(statuses):
-        _received.labels(status).inc(statuses.count(status))
+        _counters[status].inc(statuses.count(status))
 
 
-async def _reply(send: Send, answer: Answer, headers: dict[str, str]) -> None:
+def _refusal(error: AppizerError) -> Reply:
+    return _reply(Answer(status_of(error), _encode(problem_of(error))), headers_of(error))
+
+
+def _reply(answer: Answer, headers: dict[str, str]) -> Reply:
     length = (b"content-length", str(len(answer.body)).encode())
     extra = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await _send(send, answer.status, [_JSON, length, *_CORS, *extra], answer.body)
+    return Reply(answer.status, [_JSON, length, *_CORS, *extra], answer.body)
 
 
-async def _send(
-    send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
-) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+async def _send(send: Send, reply: Reply) -> None:
+    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+    await send({"type": "http.response.body", "body": reply.body, "more_body": False})

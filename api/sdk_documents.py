@@ -62,7 +62,13 @@ def show_segment_script(write_key: FromPath[str]) -> bytes:
 
 
 def _own_url(request: Request[Any, Any, Any], services: Services) -> str:
-    return services.settings.public_url or str(request.base_url).rstrip("/")
+    if services.settings.public_url:
+        return services.settings.public_url
+    url = str(request.base_url).rstrip("/")
+    encrypted = request.headers.get("x-forwarded-proto") == "https"
+    if services.settings.trusted_proxies and encrypted:
+        return url.replace("http:", "https:", 1)
+    return url
 
 
 _FETCHED = Router(

@@ -10,6 +10,8 @@ import uvloop
 from litestar.types import ASGIApp
 
 from api.applications import commands_app, queries_app, shared_app
+from api.ingest import responder
+from api.ingest_protocol import ingest_protocol
 from infrastructure.bootstrap import Services, open_services
 from infrastructure.settings import Settings
 from infrastructure.telemetry import set_up_logs
@@ -21,7 +23,7 @@ _GC_THRESHOLDS = (100_000, 20, 100)
 
 
 def run_commands(settings: Settings) -> None:
-    _run(settings, "commands", commands_app)
+    _run(settings, "commands", commands_app, takes_events=True)
 
 
 def run_queries(settings: Settings) -> None:
@@ -29,15 +31,23 @@ def run_queries(settings: Settings) -> None:
 
 
 def run_api(settings: Settings) -> None:
-    _run(settings, "api", shared_app)
+    _run(settings, "api", shared_app, takes_events=True)
 
 
-def _run(settings: Settings, role: str, application: Callable[[Services], ASGIApp]) -> None:
+def _run(
+    settings: Settings,
+    role: str,
+    application: Callable[[Services], ASGIApp],
+    *,
+    takes_events: bool = False,
+) -> None:
     set_up_logs(settings, role)
-    uvloop.run(_serve(settings, application))
+    uvloop.run(_serve(settings, application, takes_events=takes_events))
 
 
-async def _serve(settings: Settings, application: Callable[[Services], ASGIApp]) -> None:
+async def _serve(
+    settings: Settings, application: Callable[[Services], ASGIApp], *, takes_events: bool
+) -> None:
     # Python's default of 6 on two cores would let a few slow questions hold up everything else.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
     async with open_services(settings) as services:
@@ -47,7 +57,8 @@ async def _serve(settings: Settings, application: Callable[[Services], ASGIApp])
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",
-                http="httptools",
+                http=ingest_protocol(responder(services)) if takes_events else "httptools",
+                proxy_headers=False,  # whom to believe is APPIZER_TRUSTED_PROXIES
                 lifespan="off",
                 access_log=False,
                 log_config=None,

@@ -32,7 +32,7 @@ from infrastructure.embedded.ports import free_port
 from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.embedded.processes import wait_until_ready
 from infrastructure.enrichment import Enrichment
-from infrastructure.event_projector import Rows
+from infrastructure.event_rows import Rows
 from infrastructure.event_store import binary
 from infrastructure.event_store.group_commit import columns_of
 from infrastructure.event_store.reader import read_head, read_page
@@ -154,7 +154,7 @@ def _raw_insert(url: str, analytics: AnalyticsEngine, events: int) -> float:
     with open_log(url) as log:
         position = 0
         while page := read_page(log, position, 20_000):
-            blocks.append(rows.of([decode(entry) for entry in page]).data)
+            blocks.append(rows.of([decode(entry) for entry in page], parked_as=SHADOW).data)
             position = page[-1].position
     analytics.command(create_table(SHADOW, generation="bench"))
     started = time.perf_counter()

@@ -31,6 +31,7 @@ Clock = datetime | int | float | None  # a time as it comes over the wire
 
 EARLIEST = datetime(MIN_YEAR, 1, 1, tzinfo=UTC)
 LATEST = datetime(MAX_YEAR, 1, 1, tzinfo=UTC)
+_AHEAD = timedelta(seconds=MAX_CLOCK_AHEAD_SECONDS)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # where reset clocks begin; skew correction mends them
 _MILLISECONDS = 100_000_000_000  # an epoch number from here on is milliseconds (as such: 1973)
 _JOINERS = str.maketrans("", "", "\u200c\u200d")  # needed inside words and emoji; not "printable"
@@ -68,7 +69,7 @@ def arrived(
         received_at=received_at,
         client=client,
         new_id=new_id,
-        latest=min(received_at + timedelta(seconds=MAX_CLOCK_AHEAD_SECONDS), LATEST),
+        latest=min(received_at + _AHEAD, LATEST),
         kind=kind,
         sent_at=sent_at,
         shift=None if sent_at is None else received_at - sent_at,

@@ -97,14 +97,23 @@ class AnalyticsEngine:
             )
 
     def insert_rows(
-        self, table: str, columns: Sequence[str], blob: bytes, *, format_name: str = "Native"
+        self,
+        table: str,
+        columns: Sequence[str],
+        data: bytes | Sequence[bytes],
+        *,
+        format_name: str = "Native",
     ) -> None:
-        """After Overloaded the rows may be in the table, or not, or still be on their way."""
-        sql = f"INSERT INTO {table} ({', '.join(columns)}) FORMAT {format_name}"
+        """`data` may be in parts. After Overloaded the rows may be in the table, or not, or still
+        be on their way.
+        """
+        parts = (data,) if isinstance(data, bytes) else data
         with _Translated():
-            # Not raw_insert: that sends the rows again when the connection breaks, and they may
-            # be in the table already.
-            self._connected().command(sql, data=blob, settings=_INSERT)
+            # As an iterator, it can't be sent again when the connection breaks: the rows may be in
+            # the table already. (`command` would not either, but reads through it in search of SQL.)
+            self._connected().raw_insert(
+                table, columns, iter(parts), settings=_INSERT, fmt=format_name
+            )
 
     def close(self) -> None:
         if self._client is not None:

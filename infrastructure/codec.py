@@ -1,7 +1,7 @@
 """Events to stored bytes and back: a codec byte, then JSON. Old topics are upcast on read."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -12,6 +12,12 @@ PLAIN = b"\x01"  # the rest is JSON; other codecs (sealed per subject) will have
 _encode = msgspec.json.Encoder().encode
 _decoders: dict[str, Callable[[Any], Any]] = {
     topic: msgspec.json.Decoder(event).decode for topic, event in BY_TOPIC.items()
+}
+
+
+_list_decoders: dict[str, Callable[[Any], Any]] = {
+    topic: msgspec.json.Decoder(list[event]).decode  # type: ignore[valid-type]  # known at run time
+    for topic, event in BY_TOPIC.items()
 }
 
 
@@ -62,6 +68,16 @@ def decode_body(topic: str, body: bytes | memoryview | msgspec.Raw) -> Any:
     if decoder is not None:
         return decoder(body)
     return _upcast(topic, body)
+
+
+def decode_joined(topic: str, bodies: bytes) -> list[Any] | None:
+    """Bodies of one topic in its newest shape, separated by commas, in one call: half the time of
+    a call for each. None: at least one can't be decoded.
+    """
+    try:
+        return cast("list[Any]", _list_decoders[topic](b"[%b]" % bodies))
+    except _UNREADABLE:
+        return None
 
 
 def opened(state: bytes) -> memoryview:

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,26 +12,23 @@ from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy import Connection, Engine, text
 
 from domain.errors import AppizerError, Overloaded
-from domain.tracking import Tracked
 from infrastructure import checkpoints
 from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.checkpoints import Checkpoint
 from infrastructure.database import AWAY, open_log
 from infrastructure.enrichment import Enrichment
+from infrastructure.event_rows import Rows
 from infrastructure.event_store.reader import read_log_id, read_page
 from infrastructure.event_writer import EventWriter
-from infrastructure.numbers import Numbers
-from infrastructure.read_models import decode, park_all
+from infrastructure.read_models import decode
 from infrastructure.settings import Settings
 from projections import people
-from projections.events import Block, Seen, encode, tracked
 from projections.projection import Recorded
 
 NAME = "events"
 VERSION = 1
 BATCH = 50_000  # rows in one insert, at most
 PACE_SECONDS = 0.2  # between inserts: each makes a part, and parts cost merges
-_MOST_SEEN = 50_000  # senders remembered
 _HELD = 60_000  # offered events that wait; beyond it the log is read instead
 _LONGEST_PAUSE = 0.5
 _PAUSE_AFTER_FAILURE = 1.0
@@ -42,45 +38,6 @@ _log = structlog.get_logger()
 _inserted = Counter("appizer_analytics_events", "Rows written to the events read model")
 _position = Gauge("appizer_analytics_position", "Last position in the events read model")
 _seconds = Histogram("appizer_analytics_insert_seconds", "One insert into the events read model")
-
-
-class Rows:
-    """Pages of the log to inserts. For one thread."""
-
-    def __init__(self, engine: Engine, enrichment: Enrichment) -> None:
-        self._engine = engine
-        self._enrichment = enrichment
-        self._numbers = Numbers(engine)
-        self._seen: dict[tuple[str | None, str | None, str | None], Seen] = {}
-
-    def of(self, page: Sequence[Recorded], *, parked_as: str = NAME) -> Block:
-        kept = tracked(page)
-        apps = self._numbers.of_apps([r.app_id for r in kept])  # type: ignore[misc]  # tracked have one
-        ids = [r.event.distinct_id for r in kept]  # type: ignore[attr-defined]  # all are Tracked
-        pids = self._numbers.of_ids(list(zip(apps, ids, strict=True)))
-        if None in pids:
-            self._park([r for r, pid in zip(kept, pids, strict=True) if pid is None], parked_as)
-            known = [each for each in zip(kept, apps, pids, strict=True) if each[2] is not None]
-            kept, apps, pids = (
-                (list(column) for column in zip(*known, strict=True)) if known else ([], [], [])
-            )
-        return encode(kept, apps, pids, self._enriched)  # type: ignore[arg-type]  # no None is left
-
-    def _enriched(self, event: Tracked) -> Seen:
-        client = event.client
-        key = (client.user_agent, client.country, client.ip)
-        found = self._seen.get(key)
-        if found is None:
-            found = Seen(*(value or "" for value in self._enrichment.of(client)))
-            if len(self._seen) >= _MOST_SEEN:
-                self._seen.clear()
-            self._seen[key] = found
-        return found
-
-    def _park(self, unknown: Sequence[Recorded], name: str) -> None:
-        """Without a number: the people's read model could not take it either."""
-        with self._engine.begin() as connection:
-            park_all(connection, name, unknown, "its distinct id has no number")
 
 
 def _pause(took: float) -> float:
@@ -214,7 +171,8 @@ class EventProjector:
             if held is None or not self._is_mine(held):
                 raise Overloaded("somebody else has moved the events read model")
             present = self._writer.present(after, last.position)
-            block = self._rows.of([r for r in page if r.position not in present])
+            missing = [r for r in page if r.position not in present] if present else page
+            block = self._rows.of(missing, parked_as=NAME)
             with _seconds.time():
                 self._writer.insert(block.data, last.position)
             if last.position > self._checkpoint.position:

@@ -10,6 +10,7 @@ insert on its way: `recover` waits until none is running.
 """
 
 import time
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from domain.errors import Overloaded
@@ -86,10 +87,7 @@ class EventWriter:
         """Which positions in (after, upto] the table has already. Costs nothing on the way: only
         after `recover`, or an insert that failed, are there any to look for.
         """
-        if self._head is None:
-            self._drain()
-            self._head = self._last_position(after)
-        if after >= self._head:
+        if after >= self.head(after):
             return frozenset()
         answer = self._engine.query(
             f"SELECT position FROM {self._table}"
@@ -99,13 +97,22 @@ class EventWriter:
         )
         return frozenset(row[0] for row in answer.rows)
 
-    def insert(self, blob: bytes, last_position: int) -> None:
-        """Rows in Native format with the columns of projections.events (b"": none), after which
-        everything up to `last_position` is in the table.
+    def head(self, after: int) -> int:
+        """The last position after `after` that the table has already, else `after`: up to there
+        `present` has to be asked.
+        """
+        if self._head is None:
+            self._drain()
+            self._head = self._last_position(after)
+        return max(after, self._head)
+
+    def insert(self, data: bytes | Sequence[bytes], last_position: int) -> None:
+        """Rows in Native format with the columns of projections.events, in one or more blocks (b"",
+        []: none), after which everything up to `last_position` is in the table.
         """
         head, self._head = self._head, None
-        if blob:
-            self._engine.insert_rows(self._table, COLUMNS, blob)
+        if data:
+            self._engine.insert_rows(self._table, COLUMNS, data)
         # As if the last one were in the table: who repeats this page, because the checkpoint below
         # failed, must look. Never less than before: more pages may be there already.
         self._head = None if head is None else max(head, last_position)

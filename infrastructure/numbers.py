@@ -1,12 +1,11 @@
 """The dense numbers of apps and distinct ids, remembered: a number never changes once given."""
 
+from collections import defaultdict
 from collections.abc import Sequence
-from uuid import UUID
 
 from sqlalchemy import Engine
 
 from projections import apps, people
-from projections.people import Id
 
 _MOST_REMEMBERED = 1_000_000  # ids; some 150 MB
 
@@ -17,25 +16,39 @@ class Numbers:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._apps: dict[int, int] = {}
-        self._ids: dict[Id, int] = {}
+        self._ids: defaultdict[int, dict[str, int]] = defaultdict(dict)  # of each app
+        self._remembered = 0
 
-    def of_apps(self, app_ids: Sequence[UUID]) -> list[int]:
+    def of_apps(self, app_ids: Sequence[int]) -> list[int]:
         """0: no such app."""
-        integers = [app_id.int for app_id in app_ids]
-        if not self._apps.keys() >= set(integers):
+        if not self._apps.keys() >= set(app_ids):
             with self._engine.connect() as connection:
                 found = apps.numbers(connection)
             self._apps = {app_id.int: number for app_id, number in found.items()}
-        return [self._apps.get(integer, 0) for integer in integers]
+        return [self._apps.get(app_id, 0) for app_id in app_ids]
 
-    def of_ids(self, keys: Sequence[Id]) -> list[int | None]:
-        """None: no number."""
-        numbers = list(map(self._ids.get, keys))
+    def of_ids(self, app_numbers: Sequence[int], ids: Sequence[str]) -> list[int | None]:
+        """The number of each id in the app beside it. None: no number."""
+        numbers = self._known(app_numbers, ids)
         if None not in numbers:
             return numbers
-        if len(self._ids) > _MOST_REMEMBERED:
-            self._ids = {}
-        unknown = list({key for key in keys if key not in self._ids})
+        if self._remembered > _MOST_REMEMBERED:
+            self._ids.clear()
+            self._remembered = 0
+        self._look_up(app_numbers, ids)
+        return self._known(app_numbers, ids)
+
+    def _known(self, app_numbers: Sequence[int], ids: Sequence[str]) -> list[int | None]:
+        if app_numbers and app_numbers.count(app_numbers[0]) == len(app_numbers):
+            return list(map(self._ids[app_numbers[0]].get, ids))
+        pairs = zip(app_numbers, ids, strict=True)
+        return [self._ids[app].get(distinct_id) for app, distinct_id in pairs]
+
+    def _look_up(self, app_numbers: Sequence[int], ids: Sequence[str]) -> None:
+        pairs = zip(app_numbers, ids, strict=True)
+        unknown = list({(app, one) for app, one in pairs if one not in self._ids[app]})
         with self._engine.connect() as connection:
-            self._ids.update(people.find_numbers(connection, unknown))
-        return list(map(self._ids.get, keys))
+            found = people.find_numbers(connection, unknown)
+        for (app, distinct_id), number in found.items():
+            self._ids[app][distinct_id] = number
+        self._remembered += len(found)

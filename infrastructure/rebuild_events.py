@@ -18,15 +18,19 @@ from infrastructure import checkpoints
 from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.checkpoints import Checkpoint
 from infrastructure.enrichment import Enrichment
-from infrastructure.event_projector import NAME, VERSION, Rows
+from infrastructure.event_projector import NAME, VERSION
+from infrastructure.event_rows import Rows
+from infrastructure.event_store.chunks import Chunk, read_chunks
 from infrastructure.event_store.reader import read_log_id, read_page
 from infrastructure.event_writer import EventWriter, digest, drop_table, exchange
 from infrastructure.read_models import decode
 from infrastructure.rebuild import Progress, Rebuilt, adopt_parked, alone, forget_parked
-from projections.events import SHADOW, TABLE
+from projections.events import SHADOW, TABLE, Block
 from projections.projection import Recorded
 
-_PAGE = 20_000
+_PAGE = 10_000  # positions read at once: 320 MB at the very most
+_INSERT_ROWS = 100_000  # large parts need fewer merges
+_INSERT_BYTES = 64 * 2**20
 _CLOSE = 20_000  # this far behind, the rest is written with the live one held
 
 
@@ -43,7 +47,7 @@ class RebuildEvents:
         self._analytics = analytics
         self._enrichment = enrichment
         self._rows = Rows(engine, enrichment)
-        self._writer = EventWriter(analytics, SHADOW, checkpoint_every=10)
+        self._writer = EventWriter(analytics, SHADOW)
         self._log_id: UUID = read_log_id(log)
 
     def swap(self, progress: Progress) -> Rebuilt:
@@ -121,28 +125,57 @@ class RebuildEvents:
         )
 
     def _fill(self, target: int, progress: Progress = lambda _done, _of: None) -> None:
-        """One page is written while the next one is read and decoded."""
+        """One insert is written while the next one is read and made."""
+        self._mend(min(target, self._writer.head(self._writer.position)))
         with ThreadPoolExecutor(1, thread_name_prefix="rebuild") as writing:
             written: Future[None] | None = None
-            for page in self._pages(self._writer.position, target):
+            for blocks, last in self._inserts(self._writer.position, target):
                 if written is not None:
                     written.result()
                     progress(self._writer.position, target)
-                written = writing.submit(self._write, page)
+                written = writing.submit(self._writer.insert, blocks, last)
             if written is not None:
                 written.result()
 
-    def _pages(self, after: int, target: int) -> Iterator[list[Recorded]]:
-        while after < target:
-            entries = read_page(self._log, after, min(_PAGE, target - after))
-            after = entries[-1].position
-            yield [decode(entry) for entry in entries]
+    def _mend(self, upto: int) -> None:
+        """What a killed rebuild wrote after its checkpoint need not be whole."""
+        while (after := self._writer.position) < upto:
+            page = self._page(after, min(upto, after + _PAGE))
+            last = page[-1].position
+            present = self._writer.present(after, last)
+            missing = [recorded for recorded in page if recorded.position not in present]
+            self._writer.insert(self._rows.of(missing, parked_as=SHADOW).data, last)
 
-    def _write(self, page: list[Recorded]) -> None:
-        last = page[-1].position
-        present = self._writer.present(page[0].position - 1, last)
-        missing = [r for r in page if r.position not in present] if present else page
-        self._writer.insert(self._rows.of(missing, parked_as=SHADOW).data, last)
+    def _inserts(self, after: int, target: int) -> Iterator[tuple[list[bytes], int]]:
+        """Blocks, and the position up to which they are the log's."""
+        blocks: list[bytes] = []
+        rows = size = 0
+        for chunk in self._chunks(after, target):
+            block = self._rows.of_chunk(chunk) or self._one_by_one(chunk)
+            if block.rows:
+                blocks.append(block.data)
+            rows += block.rows
+            size += len(block.data)
+            if rows >= _INSERT_ROWS or size >= _INSERT_BYTES or chunk.upto == target:
+                yield blocks, chunk.upto
+                blocks, rows, size = [], 0, 0
+
+    def _chunks(self, after: int, target: int) -> Iterator[Chunk]:
+        """One page is decoded while the next one is read."""
+        with ThreadPoolExecutor(1, thread_name_prefix="rebuild") as reading:
+            chunks: list[Chunk] = []
+            for first in range(after, target, _PAGE):
+                upto = min(target, first + _PAGE)
+                coming = reading.submit(read_chunks, self._log, first, upto)
+                yield from chunks
+                chunks = coming.result()
+            yield from chunks
+
+    def _one_by_one(self, chunk: Chunk) -> Block:
+        return self._rows.of(self._page(chunk.after, chunk.upto), parked_as=SHADOW)
+
+    def _page(self, after: int, upto: int) -> list[Recorded]:
+        return [decode(entry) for entry in read_page(self._log, after, upto - after)]
 
     def _live_position(self) -> int:
         with self._engine.connect() as connection:

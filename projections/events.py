@@ -9,16 +9,13 @@ rows of 190 bytes (ClickHouse 26.9): text loads at 1.3 us of CPU a row, a JSON c
 Text is also the only one that gives back nulls, key order and number forms.
 """
 
-import struct
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
-import msgspec
-
 from domain.tracking import Tracked
+from projections.native_format import block, micros, packed, raws, texts, uuids
 from projections.projection import Recorded
 
 TABLE = "events"
@@ -75,6 +72,8 @@ COLUMNS = [
     "os",
     "device",
 ]
+
+_TIME = "DateTime64(6, 'UTC')"
 
 # The sum does not depend on order and, unlike exclusive or, does not lose pairs.
 DIGEST = f"""
@@ -136,10 +135,21 @@ AppNumbers = Mapping[UUID, int]
 
 
 class Block(NamedTuple):
-    """An insert: `data` is in ClickHouse's Native format."""
+    """An insert, or a part of one: `data` is in ClickHouse's Native format."""
 
     data: bytes
     rows: int
+
+
+class Kept(NamedTuple):
+    """What the log says of the events of a block, beside the events themselves: one item of each
+    for every event. `recorded_at` is in microseconds since 1970.
+    """
+
+    positions: Sequence[int]
+    stream_ids: bytes  # 16 bytes for each
+    recorded_at: Sequence[int]
+    events: Sequence[Tracked]
 
 
 def rows(
@@ -148,11 +158,11 @@ def rows(
     """Raises KeyError for an app or a distinct id that has no number. Everything on the page that
     is not a tracked event is left out.
     """
-    kept = tracked(page)
-    apps = [app_numbers[r.app_id] for r in kept]  # type: ignore[index]  # a tracked event has one
-    ids = [r.event.distinct_id for r in kept]  # type: ignore[attr-defined]  # all are Tracked
-    pids = [numbers[key] for key in zip(apps, ids, strict=True)]
-    return encode(kept, apps, pids, enrich)
+    page = tracked(page)
+    kept = kept_of(page)
+    apps = [app_numbers[r.app_id] for r in page]  # type: ignore[index]  # a tracked event has one
+    pids = [numbers[key] for key in zip(apps, distinct_ids(kept.events), strict=True)]
+    return encode(kept, apps, pids, list(map(enrich, kept.events)))
 
 
 def tracked(page: Sequence[Recorded]) -> list[Recorded]:
@@ -160,97 +170,52 @@ def tracked(page: Sequence[Recorded]) -> list[Recorded]:
     return [r for r in page if r.event.__class__ is Tracked and r.app_id is not None]
 
 
-def encode(
-    kept: Sequence[Recorded], apps: Sequence[int], pids: Sequence[int], enrich: Enrich
-) -> Block:
-    """`kept`, from `tracked`, with the app's number and the dense number of each."""
-    if not kept:
+def kept_of(page: Sequence[Recorded]) -> Kept:
+    """`page` is from `tracked`."""
+    return Kept(
+        array("Q", [r.position for r in page]),
+        b"".join([r.stream_id.bytes for r in page]),
+        micros([r.recorded_at for r in page]),
+        [r.event for r in page],  # type: ignore[misc]  # all are Tracked
+    )
+
+
+def distinct_ids(events: Sequence[Tracked]) -> list[str]:
+    """Tracked.distinct_id of each, without a call for each."""
+    return [e.user_id or e.anonymous_id or "" for e in events]
+
+
+def encode(kept: Kept, apps: Sequence[int], pids: Sequence[int], seen: Sequence[Seen]) -> Block:
+    """With the app's number, the distinct id's dense number and the `Seen` of each."""
+    if not kept.events:
         return Block(b"", 0)
-    columns = _columns_of(kept, apps, pids, enrich)
-    header = _varint(len(columns)) + _varint(len(kept))
-    return Block(header + b"".join(columns), len(kept))
+    return Block(block(_columns_of(kept, apps, pids, seen), len(kept.events)), len(kept.events))
 
 
 def _columns_of(
-    kept: Sequence[Recorded], apps: Sequence[int], pids: Sequence[int], enrich: Enrich
+    kept: Kept, apps: Sequence[int], pids: Sequence[int], seen: Sequence[Seen]
 ) -> list[bytes]:
     """Column by column: a few passes of C over a list beat one pass of Python over its rows."""
-    events: list[Tracked] = [r.event for r in kept]  # type: ignore[misc]  # all are Tracked
-    ids = [e.distinct_id for e in events]
-    seen = [enrich(e) for e in events]
+    events = kept.events
     return [
-        _packed("app_number", "UInt32", "I", apps),
-        _texts("event", [e.event for e in events]),
-        _packed("pid0", "UInt64", "Q", pids),
-        _times("ts", [e.timestamp for e in events]),
-        _packed("position", "UInt64", "Q", [r.position for r in kept]),
-        _uuids("event_id", [r.stream_id for r in kept]),
-        _texts("kind", [e.kind for e in events]),
-        _texts("source", [e.source for e in events]),
-        _texts("message_id", [e.message_id for e in events]),
-        _texts("distinct_id", ids),
-        _texts("user_id", [e.user_id or "" for e in events]),
-        _texts("anonymous_id", [e.anonymous_id or "" for e in events]),
-        _raws("properties", [e.properties for e in events]),
-        _raws("context", [e.context for e in events]),
-        _times("received_at", [e.received_at for e in events]),
-        _times("recorded_at", [r.recorded_at for r in kept]),
-        _texts("country", [s.country for s in seen]),
-        _texts("browser", [s.browser for s in seen]),
-        _texts("os", [s.os for s in seen]),
-        _texts("device", [s.device for s in seen]),
+        packed("app_number", "UInt32", "I", apps),
+        texts("event", [e.event for e in events]),
+        packed("pid0", "UInt64", "Q", pids),
+        packed("ts", _TIME, "q", micros([e.timestamp for e in events])),
+        packed("position", "UInt64", "Q", kept.positions),
+        uuids("event_id", kept.stream_ids),
+        texts("kind", [e.kind for e in events]),
+        texts("source", [e.source for e in events]),
+        texts("message_id", [e.message_id for e in events]),
+        texts("distinct_id", distinct_ids(events)),
+        texts("user_id", [e.user_id or "" for e in events]),
+        texts("anonymous_id", [e.anonymous_id or "" for e in events]),
+        raws("properties", [e.properties for e in events]),
+        raws("context", [e.context for e in events]),
+        packed("received_at", _TIME, "q", micros([e.received_at for e in events])),
+        packed("recorded_at", _TIME, "q", kept.recorded_at),
+        texts("country", [s.country for s in seen]),
+        texts("browser", [s.browser for s in seen]),
+        texts("os", [s.os for s in seen]),
+        texts("device", [s.device for s in seen]),
     ]
-
-
-# The Native format: (columns, rows), then per column its name, its type and its values.
-# https://clickhouse.com/docs/interfaces/formats/Native
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number >> 7:  # LEB128: seven bits a byte, the lowest first
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-_LENGTHS = [_varint(n) for n in range(65_536)]
-
-
-def _named(name: str, kind: str) -> bytes:
-    return b"".join(_varint(len(text)) + text.encode() for text in (name, kind))
-
-
-def _packed(name: str, kind: str, code: str, values: Sequence[int]) -> bytes:
-    return _named(name, kind) + struct.pack(f"<{len(values)}{code}", *values)
-
-
-def _times(name: str, values: Sequence[datetime]) -> bytes:
-    # A double holds microseconds exactly until 2255; rounding undoes the division by a million.
-    micros = [round(value.timestamp() * 1e6) for value in values]
-    return _packed(name, "DateTime64(6, 'UTC')", "q", micros)
-
-
-def _uuids(name: str, values: Sequence[UUID]) -> bytes:
-    # Two little-endian words, the high one first: the bytes of each half, turned round.
-    halves = array("Q", b"".join([value.int.to_bytes(16, "big") for value in values]))
-    halves.byteswap()
-    return _named(name, "UUID") + halves.tobytes()
-
-
-def _texts(name: str, values: Sequence[str]) -> bytes:
-    first = values[0]
-    if values.count(first) == len(values):
-        encoded = first.encode()
-        return _named(name, "String") + (_varint(len(encoded)) + encoded) * len(values)
-    return _raws(name, list(map(str.encode, values)))
-
-
-def _raws(name: str, values: Sequence[bytes | msgspec.Raw]) -> bytes:
-    parts: list[Any] = [b""] * (2 * len(values))
-    sizes = list(map(len, values))
-    short = max(sizes) < len(_LENGTHS)
-    parts[::2] = map(_LENGTHS.__getitem__ if short else _varint, sizes)
-    parts[1::2] = values
-    return _named(name, "String") + b"".join(parts)

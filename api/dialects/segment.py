@@ -74,6 +74,8 @@ def parse_call(body: bytes, kind: str) -> Parsed:
 
 
 def _key_in(body: bytes) -> str | None:
+    if b'"writeKey"' not in body:
+        return None
     try:
         key = msgspec.json.decode(_decode_key(body).write_key)
     except UNREADABLE:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.ingest import Request, _address
+from api.ingest import _address, request_of
 
 
 @pytest.mark.parametrize(
@@ -22,12 +22,12 @@ from api.ingest import Request, _address
 )
 def test_only_what_trusted_proxies_added_is_believed(forwarded, trusted, address):
     headers = [] if forwarded is None else [(b"x-forwarded-for", forwarded.encode())]
-    assert _address(Request("/v1/events", b"", headers, "peer"), trusted) == address
+    assert _address(request_of("/v1/events", b"", headers, "peer"), trusted) == address
 
 
 def test_a_proxy_that_adds_a_line_is_believed_and_the_senders_own_line_is_not():
     headers = [(b"x-forwarded-for", b"made up"), (b"x-forwarded-for", b"203.0.113.7")]
-    assert _address(Request("/v1/events", b"", headers, "peer"), 1) == "203.0.113.7"
+    assert _address(request_of("/v1/events", b"", headers, "peer"), 1) == "203.0.113.7"
 
 
 def test_what_no_proxy_was_trusted_to_say_changes_nothing(tenant):

@@ -37,6 +37,7 @@ def progress(done, of):
 
 for module in (rebuild, rebuild_events):
     module._PAGE, module._CLOSE = 50, 0
+rebuild_events._INSERT_ROWS = 50
 name, how, when = sys.argv[1:]
 settings = load()
 with open_log(settings.database_url) as log:
