@@ -109,11 +109,10 @@ class AnalyticsEngine:
         """
         parts = (data,) if isinstance(data, bytes) else data
         with _Translated():
-            # As an iterator, it can't be sent again when the connection breaks: the rows may be in
-            # the table already. (`command` would not either, but reads through it in search of SQL.)
-            self._connected().raw_insert(
-                table, columns, iter(parts), settings=_INSERT, fmt=format_name
-            )
+            # A generator can't be sent again when the connection breaks: the rows may be in the
+            # table already. (`command` would not either, but reads all of it in search of SQL.)
+            once = (part for part in parts)
+            self._connected().raw_insert(table, columns, once, settings=_INSERT, fmt=format_name)
 
     def close(self) -> None:
         if self._client is not None:

@@ -19,6 +19,14 @@ class Numbers:
         self._ids: defaultdict[int, dict[str, int]] = defaultdict(dict)  # of each app
         self._remembered = 0
 
+    def remember_many(self) -> None:
+        """Before what will ask for most of them."""
+        with self._engine.connect() as connection:
+            found = people.find_many_numbers(connection, _MOST_REMEMBERED)
+        for app, ids, numbers in found:
+            self._ids[app].update(zip(ids, numbers, strict=True))
+        self._remembered = sum(map(len, self._ids.values()))
+
     def of_apps(self, app_ids: Sequence[int]) -> list[int]:
         """0: no such app."""
         if not self._apps.keys() >= set(app_ids):

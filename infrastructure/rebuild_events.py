@@ -93,6 +93,7 @@ class RebuildEvents:
 
     def _build(self, progress: Progress) -> None:
         self._begin()
+        self._rows.prepare()
         while True:
             target = self._live_position()
             progress(self._writer.position, target)

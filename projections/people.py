@@ -66,6 +66,7 @@ traits = Table(
 )
 
 Id = tuple[int, str]  # app number, distinct id
+_GROUP = 10_000  # numbers in one row of find_many_numbers
 _decode_traits = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -156,14 +157,25 @@ def find_numbers(connection: Connection, ids: Sequence[Id]) -> dict[Id, int]:
     """The numbers of those ids that have one."""
     if not ids:
         return {}
+    connection.execute(_BY_INDEX)
     rows = connection.execute(_FIND, _columns(zip(*ids, strict=True), "app_number", "distinct_id"))
     return {(row.app_number, row.distinct_id): row.number for row in rows}
 
 
+def find_many_numbers(connection: Connection, most: int) -> list[tuple[int, list[str], list[int]]]:
+    """App number, ids, and the number of each; of at most so many ids altogether. Each takes a
+    hundredth of the time of `find_numbers`.
+    """
+    columns = (distinct_ids.c.app_number, distinct_ids.c.distinct_id, distinct_ids.c.number)
+    some = select(*columns).limit(most).subquery()
+    query = select(
+        some.c.app_number, func.array_agg(some.c.distinct_id), func.array_agg(some.c.number)
+    ).group_by(some.c.app_number, some.c.number / _GROUP)
+    return [(app, ids, numbers) for app, ids, numbers in connection.execute(query)]
+
+
 def _count(connection: Connection, seen: dict[Id, _Seen]) -> dict[Id, _Seen]:
     """Adds to the ids that are there, and gives back the others."""
-    # An id is looked up in the index, however many others there are. The planner can't know how
-    # many are given, and would read all that are stored.
     connection.execute(_BY_INDEX)
     given = _columns(zip(*_id_rows(seen), strict=True), *_COUNT_COLUMNS)
     unknown = set(connection.execute(_COUNT, given | {"count": len(seen)}).scalars())
@@ -264,6 +276,8 @@ _COUNTED: dict[str, TypeEngine[Any]] = {
     "last_seen": _TIME,
 }
 _COUNT_COLUMNS = tuple(_COUNTED)
+# An id is looked up in the index, however many others there are. The planner can't know how many
+# are given, and would read all that are stored.
 _BY_INDEX = select(
     func.set_config("enable_hashjoin", "off", True),
     func.set_config("enable_mergejoin", "off", True),
