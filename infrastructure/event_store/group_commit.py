@@ -21,12 +21,15 @@ from infrastructure import codec
 from infrastructure.database import REACHABLE
 from infrastructure.event_store import binary
 
-_APPEND = "SELECT head, known_ordinals, known_positions FROM log.append_events(%b, %b, %b, %b)"
+_APPEND = (
+    "SELECT head, known_ordinals, known_positions FROM log.append_events(%b, %b, %b, %b, %b)"
+)
 _STORED = (
     "SELECT notification_id, topic, state FROM log.events WHERE notification_id = ANY(%s::bigint[])"
 )
 _RETRY_AFTER = 1
 _PAUSE_AFTER_FAILURE = 0.2
+_LOOK_FIRST = 100  # commits after one that held a duplicate: where one was, there are more
 _COMMIT_SECONDS = 10.0  # somebody else holds the log's lock, or the disk hangs: say so
 
 _latency = Histogram(
@@ -62,6 +65,7 @@ class GroupCommit:
         self._connection: AsyncConnection[Any] | None = None
         self.writer: asyncio.Task[None]  # ends only by a fault of ours
         self._failing = False
+        self._look_first = 0  # how many more commits look for duplicates before they insert
 
     def start(self) -> None:
         _depth.set_function(lambda: self._queued)
@@ -137,10 +141,12 @@ class GroupCommit:
 
     async def _store(self, events: Sequence[NewEvent]) -> list[Receipt]:
         connection = await self._connected()
-        cursor = await connection.execute(_APPEND, columns_of(events))
+        look_first = self._look_first > 0
+        cursor = await connection.execute(_APPEND, (*columns_of(events), look_first))
         row = await cursor.fetchone()
         assert row is not None
         head, ordinals, positions = row
+        self._look_first = _LOOK_FIRST if ordinals else self._look_first - look_first
         if ordinals is None:
             return [Receipt(position) for position in range(head + 1, head + 1 + len(events))]
         _known.inc(len(ordinals))

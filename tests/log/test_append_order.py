@@ -16,13 +16,13 @@ from infrastructure.event_store.reader import read_page
 WRITERS = 8
 TRANSACTIONS = 105  # each
 EVENTS = 100  # in a transaction
-APPEND = "SELECT log.append_events(%b, %b, %b, %b)"
+APPEND = "SELECT log.append_events(%b, %b, %b, %b, false)"
 
 # The lock and the numbering from the head replaced by what most event stores do: a sequence.
 SEQUENCE_WITHOUT_LOCK = """
 CREATE SEQUENCE log.numbers;
 CREATE OR REPLACE FUNCTION log.append_events(
-    ids uuid[], app_ids uuid[], topics text[], states bytea[],
+    ids uuid[], app_ids uuid[], topics text[], states bytea[], probe boolean DEFAULT true,
     OUT head bigint, OUT known_ordinals int[], OUT known_positions bigint[]
 ) LANGUAGE sql AS $$
     INSERT INTO log.events
@@ -105,8 +105,10 @@ def run(connect) -> Outcome:
     with ThreadPoolExecutor(WRITERS + 1) as pool:
         reader = pool.submit(tail, connect, finished)
         writers = [pool.submit(write, connect, seed) for seed in range(WRITERS)]
-        results = [writer.result() for writer in writers]
-        finished.set()
+        try:
+            results = [writer.result() for writer in writers]
+        finally:
+            finished.set()
         read = reader.result()
     committed = set().union(*(ids for ids, _ in results))
     return Outcome(committed, sum(refused for _, refused in results), read)
