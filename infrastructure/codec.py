@@ -82,7 +82,7 @@ def decode_joined(topic: str, bodies: bytes) -> list[Any] | None:
 
 def opened(state: bytes) -> memoryview:
     """The JSON of a stored payload."""
-    if state[:1] != PLAIN:
+    if not state.startswith(PLAIN):
         message = f"payload codec {state[:1].hex() or 'none'}"
         raise UnknownCodec(message)
     return memoryview(state)[1:]

@@ -28,6 +28,7 @@ from projections.projection import Recorded
 NAME = "events"
 VERSION = 1
 BATCH = 50_000  # rows in one insert, at most
+READ = 10_000  # of them, when they have to be read from the log and decoded again
 PACE_SECONDS = 0.2  # between inserts: each makes a part, and parts cost merges
 _HELD = 60_000  # offered events that wait; beyond it the log is read instead
 _LONGEST_PAUSE = 0.5
@@ -120,9 +121,10 @@ class EventProjector:
             while self._offered and len(found) < BATCH:
                 page = self._offered[0]
                 if page[-1].position > position:
-                    if page[0].position != position + 1:
+                    if page[0].position > position + 1:
                         return found
-                    found.extend(page)
+                    behind = page[0].position <= position
+                    found += [r for r in page if r.position > position] if behind else page
                     position = page[-1].position
                 self._offered.popleft()
                 self._held -= len(page)
@@ -134,7 +136,7 @@ class EventProjector:
         upto = numbered.position if numbered else 0
         if position >= upto:
             return []
-        entries = read_page(log, position, min(BATCH, upto - position))
+        entries = read_page(log, position, min(READ, upto - position))
         return [decode(entry) for entry in entries]
 
     def _recover(self, log_id: UUID) -> int:

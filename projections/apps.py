@@ -62,8 +62,11 @@ keys = Table(
 )
 
 
+_EVENTS = (OrganisationCreated, AppCreated, KeyIssued, KeyRevoked)
+
+
 def apply(page: Sequence[Recorded], connection: Connection) -> None:
-    for recorded in page:
+    for recorded in [r for r in page if r.event.__class__ in _EVENTS]:
         match recorded.event:
             case OrganisationCreated() as event:
                 _add_organisation(connection, event)

@@ -47,16 +47,14 @@ refused = Table(
 
 def apply(page: Sequence[Recorded], connection: Connection) -> None:
     app_numbers: dict[UUID, int] | None = None
-    for recorded in page:
-        if not isinstance(recorded.event, Refused | RefusalReplayed):
-            continue
+    for recorded in [r for r in page if r.event.__class__ in (Refused, RefusalReplayed)]:
         app_numbers = app_numbers or apps.numbers(connection)
         app_number = app_numbers.get(recorded.app_id) if recorded.app_id else None
         if app_number is None:
             continue
         if isinstance(recorded.event, Refused):
             _add(connection, app_number, recorded, recorded.event)
-        else:
+        elif isinstance(recorded.event, RefusalReplayed):
             _mark_replayed(connection, app_number, recorded.event)
 
 
