@@ -36,17 +36,15 @@ class Rows:
 
     def of(self, page: Sequence[Recorded], *, parked_as: str) -> Block:
         """What has no number is parked."""
-        kept = tracked(page)
-        apps = self._numbers.of_apps([r.app_id.int for r in kept])  # type: ignore[union-attr]  # tracked have one
-        ids = distinct_ids([r.event for r in kept])  # type: ignore[misc]  # all are Tracked
-        pids = self._numbers.of_ids(apps, ids)
+        page = tracked(page)
+        kept = kept_of(page)
+        apps = self._numbers.of_apps([r.app_id.int for r in page])  # type: ignore[union-attr]  # tracked have one
+        pids = self._numbers.of_ids(apps, kept.distinct_ids)
         if None in pids:
-            self._park([r for r, pid in zip(kept, pids, strict=True) if pid is None], parked_as)
-            known = [each for each in zip(kept, apps, pids, strict=True) if each[2] is not None]
-            kept, apps, pids = (
-                (list(column) for column in zip(*known, strict=True)) if known else ([], [], [])
-            )
-        return self._encoded(kept_of(kept), apps, pids)
+            known = [r for r, pid in zip(page, pids, strict=True) if pid is not None]
+            self._park([r for r, pid in zip(page, pids, strict=True) if pid is None], parked_as)
+            return self.of(known, parked_as=parked_as)
+        return self._encoded(kept, apps, pids)
 
     def of_chunk(self, chunk: Chunk) -> Block | None:
         """The same block as `of` makes of these events; None when they have to be looked at one by
@@ -58,7 +56,7 @@ class Rows:
         if kept is None:
             return None
         apps = self._apps(chunk.app_ids or b"")
-        pids = self._numbers.of_ids(apps, distinct_ids(kept.events))
+        pids = self._numbers.of_ids(apps, kept.distinct_ids)
         return None if None in pids else self._encoded(kept, apps, pids)
 
     def _apps(self, joined: bytes) -> list[int]:
@@ -89,7 +87,7 @@ def _kept(chunk: Chunk) -> Kept | None:
     if events is None or len(events) != len(positions):
         return None
     recorded_at = [at + _EPOCH_OF_POSTGRES for at in _integers("q", chunk.recorded_at)]
-    return Kept(positions, chunk.stream_ids or b"", recorded_at, events)
+    return Kept(positions, chunk.stream_ids or b"", recorded_at, events, distinct_ids(events))
 
 
 def _integers(code: str, values: bytes | None) -> "array[int]":
