@@ -118,11 +118,13 @@ async def _serve(respond: Respond, scope: HTTPScope, receive: Receive) -> Reply:
             error="Method Not Allowed", message="send it with POST", code="METHOD_NOT_ALLOWED"
         )
         return _reply(Answer(405, _encode(problem)), {"allow": "POST, OPTIONS"})
+    request = _request(scope)
     try:
+        _check_length(request)
         body = await _read(receive)
     except TooLarge as error:
         return _refusal(error)
-    return await respond(_request(scope), body)
+    return await respond(request, body)
 
 
 def responder(services: Services) -> Respond:
@@ -179,6 +181,12 @@ def _request(scope: HTTPScope) -> Request:
     )
 
 
+def _check_length(request: Request) -> None:
+    """A body whose length is told to be too large need not come before it is refused."""
+    if int(request.named.get(b"content-length", b"0")) > MAX_REQUEST_BYTES:
+        raise _too_large()
+
+
 async def _read(receive: Receive) -> bytes:
     message = await receive()
     parts: list[bytes] = []
@@ -190,12 +198,14 @@ async def _read(receive: Receive) -> bytes:
         parts.append(body)
         size += len(body)
         if size > MAX_REQUEST_BYTES:
-            raise TooLarge(
-                f"a request may have {MAX_REQUEST_BYTES} bytes; send less at once",
-                limit_bytes=MAX_REQUEST_BYTES,
-            )
+            raise _too_large()
         message = await receive()
     raise _Gone
+
+
+def _too_large() -> TooLarge:
+    message = f"a request may have {MAX_REQUEST_BYTES} bytes; send less at once"
+    return TooLarge(message, limit_bytes=MAX_REQUEST_BYTES)
 
 
 def _allowed(caller: Caller, request: Request) -> UUID:

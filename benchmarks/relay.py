@@ -33,9 +33,9 @@ from infrastructure.embedded.ports import free_port
 from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.embedded.processes import wait_until_ready
 from infrastructure.event_store import binary
+from infrastructure.migrate import migrate
 
 COMMIT = 1000
-MIGRATION = Path(relay.__file__).with_name("migrations") / "0001_log.sql"
 RELAY = ("-P", "-m", "api.cli.main", "run", "relay")
 
 
@@ -123,8 +123,8 @@ def fill(database_url: str, case: Case, events: int) -> None:
     draw = random.Random(7)
     apps = [uuid.UUID(int=draw.getrandbits(128)).bytes for _ in range(case.apps)]
     bodies = [body(draw, case.body_bytes) for _ in range(COMMIT)]
+    migrate(database_url)
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(MIGRATION.read_text())
         binary.register(connection)
         for _ in range(events // COMMIT):
             connection.execute(
