@@ -1,7 +1,6 @@
 """The HTTP roles: commands, queries, and both on one port."""
 
 import asyncio
-import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,14 +11,12 @@ from litestar.types import ASGIApp
 from api.applications import commands_app, queries_app, shared_app
 from api.ingest import responder
 from api.ingest_protocol import ingest_protocol
+from infrastructure import garbage
 from infrastructure.bootstrap import Services, open_services
 from infrastructure.settings import Settings
 from infrastructure.telemetry import set_up_logs
 
-# A collection every 700 allocations cost single events a p99 of 16 ms instead of 6
-# (docs/benchmarks.md): the hot path's structs are untracked, what else lives long is frozen.
 _THREADS = 40
-_GC_THRESHOLDS = (100_000, 20, 100)
 
 
 def run_commands(settings: Settings) -> None:
@@ -66,9 +63,7 @@ async def _serve(
                 timeout_graceful_shutdown=int(settings.shutdown_seconds),
             )
         )
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
+        garbage.seldom()
         serving = asyncio.create_task(server.serve())
         await asyncio.wait({serving, services.log.writer}, return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True

@@ -1,10 +1,13 @@
 """Durable ingest over HTTP: the commands role and Postgres only, beside the load generator.
 
-    python -m benchmarks.ingest [--events 300000] [--json]
+    python -m benchmarks.ingest [--events 300000] [--processes 1] [--json]
 
-The physical limit is raw COPY of the same rows (what the log got from this run's own batches) into
-a table of the same shape with the same indexes, in this run, with the same commit size as the
-largest group commit, and with 5,000 rows a commit.
+The physical limit of batches is raw COPY of the same rows (what the log got from this run's own
+batches) into a table of the same shape with the same indexes, in this run, with the same commit
+size as the largest group commit, and with 5,000 rows a commit. That of single events is the same
+HTTP server with an application that does nothing.
+
+`--processes`: how many processes of the role share the load, each on a port of its own.
 """
 
 import json
@@ -16,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ import httpx
 import psycopg
 
 from benchmarks import load
+from benchmarks.machine import loop_seconds
 from infrastructure.database import open_engine, open_log
 from infrastructure.embedded.ports import free_port
 from infrastructure.embedded.postgres import EmbeddedPostgres
@@ -68,30 +72,28 @@ def message(number: int, chance: random.Random) -> dict[str, Any]:
     }
 
 
-def batches(events: int, key: str, port: int, seed: int = 1) -> list[bytes]:
+def batches(events: int, key: str, seed: int = 1) -> list[bytes]:
     chance = random.Random(seed)
     return [
         load.post(
             "/v1/batch",
             key,
             json.dumps({"batch": [message(n, chance) for n in range(BATCH)]}).encode(),
-            port,
         )
         for _ in range(events // BATCH)
     ]
 
 
-def singles(events: int, key: str, port: int, seed: int = 2) -> list[bytes]:
+def singles(events: int, key: str, seed: int = 2) -> list[bytes]:
     chance = random.Random(seed)
     return [
-        load.post("/v1/track", key, json.dumps(message(n, chance)).encode(), port)
-        for n in range(events)
+        load.post("/v1/track", key, json.dumps(message(n, chance)).encode()) for n in range(events)
     ]
 
 
 @contextmanager
-def commands_role() -> Iterator[tuple[Settings, str]]:
-    """The role and its Postgres, and a write key."""
+def commands_role(processes: int = 1) -> Iterator[tuple[Settings, str, list[int]]]:
+    """The role's settings, a write key and the ports; a Postgres of its own."""
     with tempfile.TemporaryDirectory(prefix="appizer-bench-") as directory:
         home = Path(directory)
         home.chmod(0o711)
@@ -105,8 +107,11 @@ def commands_role() -> Iterator[tuple[Settings, str]]:
             settings = Settings(database_url=server.url(), port=free_port())
             key = provision(settings).write_key
             _project_keys(settings)
-            with _role(settings):
-                yield settings, key
+            ports = [settings.port, *(free_port() for _ in range(processes - 1))]
+            with ExitStack() as roles:
+                for port in ports:
+                    roles.enter_context(_role(settings, port))
+                yield settings, key, ports
         finally:
             server.stop()
 
@@ -121,17 +126,17 @@ def _project_keys(settings: Settings) -> None:
 
 
 @contextmanager
-def _role(settings: Settings) -> Iterator[None]:
+def _role(settings: Settings, port: int) -> Iterator[None]:
     environment = {
         **os.environ,
         "APPIZER_DATABASE_URL": settings.database_url,
-        "APPIZER_PORT": str(settings.port),
+        "APPIZER_PORT": str(port),
     }
     role = subprocess.Popen(
         [sys.executable, "-m", "api.cli.main", "run", "commands"], env=environment
     )
     try:
-        _wait_until_alive(settings.port)
+        _wait_until_alive(port)
         yield
     finally:
         role.terminate()
@@ -171,52 +176,87 @@ def _copied(connection: psycopg.Connection[Any], kept: list[Any], commit: int) -
     return len(kept) / (time.perf_counter() - started)
 
 
-def measure(events: int) -> dict[str, Any]:
-    with commands_role() as (settings, key):
-        port = settings.port
-        load.run(port, batches(20_000, key, port, seed=9), connections=CONNECTIONS)
-        batch_runs = [
-            load.run(port, batches(events, key, port, seed=10 + n), connections=CONNECTIONS)
-            for n in range(3)
-        ]
-        copy_1000 = raw_copy(settings.database_url, min(events, 200_000), 1000)
-        copy_5000 = raw_copy(settings.database_url, min(events, 200_000), 5000)
-        single_runs = [
-            load.run(
-                port, singles(events // 4, key, port, seed=20 + n), connections=SINGLE_CONNECTIONS
-            )
-            for n in range(3)
-        ]
-        fastest = statistics.median(run.rate for run in single_runs)
-        half = load.run(
-            port,
-            singles(int(fastest * 2.5), key, port, seed=30),
-            connections=SINGLE_CONNECTIONS,
-            per_second=fastest / 2,
-        )
-    batch_rate = statistics.median(run.rate for run in batch_runs) * BATCH
+def empty_answers() -> float:
+    """Requests a second that the server answers when there is nothing to do."""
+    port = free_port()
+    server = subprocess.Popen([sys.executable, "-m", "benchmarks.empty_server", str(port)])
+    try:
+        _wait_until_alive(port)
+        request = load.post("/v1/track", "none", json.dumps(message(1, random.Random(1))).encode())
+        return load.run(port, [request] * 60_000, connections=SINGLE_CONNECTIONS).rate
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def measure(events: int, processes: int) -> dict[str, Any]:
+    with commands_role(processes) as (settings, key, ports):
+        loops = [loop_seconds()]
+        of_batches = measure_batches(ports, key, events)
+        loops.append(loop_seconds())
+        limits = {
+            rows: raw_copy(settings.database_url, min(events, 200_000), rows)
+            for rows in (1000, 5000)
+        }
+        loops.append(loop_seconds())
+        of_singles = measure_singles(ports, key, events // 4)
+        loops.append(loop_seconds())
+        empty = empty_answers()
+    rate = of_batches["batch_events_per_second"]
     return {
-        "batch_events_per_second": round(batch_rate),
-        "batch_p99_ms": statistics.median(run.p99 for run in batch_runs),
-        "raw_copy_1000_rows_per_second": round(copy_1000),
-        "raw_copy_5000_rows_per_second": round(copy_5000),
-        "ratio_to_raw_copy_1000": round(batch_rate / copy_1000, 2),
-        "ratio_to_raw_copy_5000": round(batch_rate / copy_5000, 2),
+        "processes": processes,
+        "python_loop_seconds": loops,
+        **of_batches,
+        **{f"raw_copy_{rows}_rows_per_second": round(limit) for rows, limit in limits.items()},
+        **{f"ratio_to_raw_copy_{rows}": round(rate / limit, 2) for rows, limit in limits.items()},
+        **of_singles,
+        "empty_answers_per_second": round(empty),
+        "ratio_to_empty_answers": round(of_singles["single_requests_per_second"] / empty, 2),
+    }
+
+
+def measure_batches(ports: list[int], key: str, events: int) -> dict[str, Any]:
+    load.run(ports, batches(20_000, key, seed=9), connections=CONNECTIONS)
+    runs = [
+        load.run(ports, batches(events, key, seed=10 + n), connections=CONNECTIONS)
+        for n in range(3)
+    ]
+    return {
+        "batch_events_per_second": round(statistics.median(run.rate for run in runs) * BATCH),
+        "batch_p99_ms": statistics.median(run.p99 for run in runs),
+        "batch_statuses": runs[0].statuses,
+    }
+
+
+def measure_singles(ports: list[int], key: str, events: int) -> dict[str, Any]:
+    runs = [
+        load.run(ports, singles(events, key, seed=20 + n), connections=SINGLE_CONNECTIONS)
+        for n in range(3)
+    ]
+    fastest = statistics.median(run.rate for run in runs)
+    half = load.run(
+        ports,
+        singles(int(fastest * 2.5), key, seed=30),
+        connections=SINGLE_CONNECTIONS,
+        per_second=fastest / 2,
+    )
+    return {
         "single_requests_per_second": round(fastest),
-        "single_p99_ms": statistics.median(run.p99 for run in single_runs),
+        "single_p99_ms": statistics.median(run.p99 for run in runs),
         "half_load_requests_per_second": round(half.rate),
         "half_load_p50_ms": half.p50,
         "half_load_p99_ms": half.p99,
         "half_load_late": half.late,
-        "statuses": {**batch_runs[0].statuses, **half.statuses},
+        "single_statuses": half.statuses,
     }
 
 
 @click.command(help=__doc__)
 @click.option("--events", default=300_000, show_default=True)
+@click.option("--processes", default=1, show_default=True)
 @click.option("--json", "as_json", is_flag=True)
-def main(events: int, as_json: bool) -> None:  # noqa: FBT001  click's flag
-    found = measure(events)
+def main(events: int, processes: int, as_json: bool) -> None:  # noqa: FBT001  click's flag
+    found = measure(events, processes)
     if as_json:
         click.echo(json.dumps(found))
         return

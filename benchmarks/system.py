@@ -24,6 +24,7 @@ import httpx
 
 from benchmarks import load
 from benchmarks.ingest import BATCH, CONNECTIONS, batches
+from benchmarks.machine import loop_seconds
 from infrastructure.embedded.ports import free_port
 
 SAMPLE_SECONDS = 0.2
@@ -92,8 +93,9 @@ def _bearer(key: str) -> dict[str, str]:
 def measure(rate: int, seconds: int) -> dict[str, Any]:
     with instance() as keys:
         port = int(keys["url"].rpartition(":")[2])
-        load.run(port, batches(rate, keys["write_key"], port, seed=1), connections=CONNECTIONS)
-        requests = batches(rate * seconds, keys["write_key"], port, seed=2)
+        loops = [loop_seconds()]
+        load.run(port, batches(rate, keys["write_key"], seed=1), connections=CONNECTIONS)
+        requests = batches(rate * seconds, keys["write_key"], seed=2)
         sampler = Visibility(keys)
         sampler.start()
         found = load.run(port, requests, connections=CONNECTIONS, per_second=rate / BATCH)
@@ -101,8 +103,10 @@ def measure(rate: int, seconds: int) -> dict[str, Any]:
         sampler.stopping.set()
         sampler.join()
         caught_up = _seconds_to_catch_up(keys)
+        loops.append(loop_seconds())
     seen = sorted(sampler.seconds)
     return {
+        "python_loop_seconds": loops,
         "wanted_events_per_second": rate,
         "events_per_second": round(found.rate * BATCH),
         "seconds": found.seconds,
