@@ -20,7 +20,7 @@ STATUS: dict[type[errors.AppizerError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.TooLarge: 413,
-    errors.NotAvailable: 501,
+    errors.TooHeavy: 422,
     errors.Overloaded: 503,
     errors.NotCaughtUp: 504,
 }

@@ -7,7 +7,7 @@ AppizerError
 ├── NotFound           no such thing, or it belongs to somebody else           404
 ├── Conflict           it is there already, in another form                    409
 ├── TooLarge           the request is over its size                            413
-├── NotAvailable       the product does not do this                            501
+├── TooHeavy           the question is over the engine's limits                422
 ├── Overloaded         try again in `retry_after` seconds                      503
 └── NotCaughtUp        the read model is behind the position asked for         504
 """
@@ -67,8 +67,8 @@ class TooLarge(AppizerError):
     code = "REQUEST_TOO_LARGE"
 
 
-class NotAvailable(AppizerError):
-    code = "NOT_AVAILABLE"
+class TooHeavy(AppizerError):
+    code = "QUERY_TOO_HEAVY"
 
 
 class Overloaded(AppizerError):

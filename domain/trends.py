@@ -1,6 +1,7 @@
 """Trends: how often something happened, per hour, day, week or month of a time zone."""
 
 import bisect
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, NamedTuple
@@ -117,9 +118,12 @@ def _too_many(interval: str) -> str:
     return f"more than {MAX_BUCKETS} buckets of one {interval}; ask for longer ones or less time"
 
 
+_TIME_OF_DAY = re.compile("[T :]")  # what every form with a time has, and none without
+
+
 def _instant(text: str, zone: ZoneInfo, *, field: str, whole_day: bool) -> datetime:
     try:
-        if len(text) == len("2026-01-31"):
+        if not _TIME_OF_DAY.search(text):
             day = date.fromisoformat(text) + timedelta(days=1 if whole_day else 0)
             found = _midnight(day, zone)
         else:

@@ -14,7 +14,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 from clickhouse_connect.driver.httputil import get_pool_manager
 from urllib3.exceptions import HTTPError
 
-from domain.errors import NotAvailable, Overloaded
+from domain.errors import Overloaded, TooHeavy
 
 # ErrorCodes.cpp of ClickHouse.
 _TIMEOUT = 159
@@ -47,7 +47,7 @@ class Answer(NamedTuple):
 class AnalyticsEngine:
     """Thread-safe. Connects at the first use, so that it can be made before the engine runs.
 
-    All methods raise Overloaded (busy or out of reach: try again), NotAvailable (the query is too
+    All methods raise Overloaded (busy or out of reach: try again), TooHeavy (the query is too
     big or too slow for the limits in force) and EngineFailed (a statement that is wrong).
     """
 
@@ -144,9 +144,9 @@ def _translated(error: DatabaseError) -> Exception:
     if code is None:  # no answer at all: clickhouse-connect wraps the transport's error
         return Overloaded("the analytics engine is out of reach")
     if code == _TIMEOUT:
-        return NotAvailable("the query takes too long; ask for a shorter time or fewer groups")
+        return TooHeavy("the query takes too long; ask for a shorter time or fewer groups")
     if code in _TOO_BIG:
-        return NotAvailable("the query is too big; ask for a shorter time or fewer groups")
+        return TooHeavy("the query is too big; ask for a shorter time or fewer groups")
     if code in _TOO_BUSY:
         return Overloaded("the analytics engine is busy")
     return EngineFailed(code, str(error))

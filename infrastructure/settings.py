@@ -7,9 +7,15 @@ Secrets may come from a file: `APPIZER_DATABASE_URL_FILE=/run/secrets/db` and th
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
+
+_Port = Annotated[int, Meta(ge=0, le=65_535)]
+_Count = Annotated[int, Meta(ge=0)]
+_Positive = Annotated[int, Meta(ge=1)]
+_Seconds = Annotated[float, Meta(gt=0)]
 
 
 class SettingsError(ValueError):
@@ -23,21 +29,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: str = "nats://127.0.0.1:4222"
     analytics_url: str = "http://default:@127.0.0.1:8123/default"  # ClickHouse HTTP interface
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: _Port = 8080
     public_url: str = ""  # what SDKs are told to send to; default: the request's own host
     data: str = ""  # the instance's directory, when it runs embedded
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    queue_events: int = 20_000  # accepted and not yet committed; beyond it the answer is 503
-    commit_events: int = 1_000  # most events in one commit
+    queue_events: _Positive = 20_000  # accepted and not yet committed; beyond it the answer is 503
+    commit_events: _Positive = 1_000  # most events in one commit
     country_header: str = "cf-ipcountry"  # set by the CDN; lower case
     country_database: str = ""  # path of an .mmdb file
-    trusted_proxies: int = 0  # how many proxies in front append to X-Forwarded-For
-    retention_of_feed_seconds: int = 7 * 24 * 3600  # how long NATS keeps the feed
-    heavy_queries: int = 2  # how many may run at once in the analytics engine
-    query_seconds: float = 30.0  # the longest that one query may run
-    query_memory_mib: int = 4096
-    metrics_port: int = 0  # Prometheus port of a role that has no HTTP port; 0: none
-    shutdown_seconds: float = 10.0
+    trusted_proxies: _Count = 0  # how many proxies in front append to X-Forwarded-For
+    retention_of_feed_seconds: _Positive = 7 * 24 * 3600  # how long NATS keeps the feed
+    heavy_queries: _Positive = 2  # how many may run at once in the analytics engine
+    query_seconds: _Seconds = 30.0  # the longest that one query may run
+    query_memory_mib: _Positive = 4096
+    metrics_port: _Port = 0  # Prometheus port of a role that has no HTTP port; 0: none
+    shutdown_seconds: _Seconds = 10.0
 
 
 SECRETS = ("database_url", "nats_url", "analytics_url")

@@ -21,9 +21,7 @@ from infrastructure import codec
 from infrastructure.database import REACHABLE
 from infrastructure.event_store import binary
 
-_APPEND = (
-    "SELECT head, known_ordinals, known_positions FROM log.append_events(%b, %b, %b, %b, %b)"
-)
+_APPEND = "SELECT head, known_ordinals, known_positions FROM log.append_events(%b, %b, %b, %b, %b)"
 _STORED = (
     "SELECT notification_id, topic, state FROM log.events WHERE notification_id = ANY(%s::bigint[])"
 )

@@ -13,7 +13,7 @@ import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from domain.errors import NotAvailable, Overloaded
+from domain.errors import Overloaded, TooHeavy
 from infrastructure.analytics_engine import LIGHT, AnalyticsEngine, EngineFailed
 
 SLOW = "SELECT sum(sleepEachRow(0.1)) FROM (SELECT * FROM numbers(30)) SETTINGS max_block_size = 1"
@@ -176,13 +176,13 @@ def test_light_queries_and_inserts_do_not_wait_for_heavy_ones(engine, scratch):
 
 
 def test_a_query_beyond_its_time_is_not_available(engine):
-    with pytest.raises(NotAvailable):
+    with pytest.raises(TooHeavy):
         engine.query(SLOW, None, {"max_execution_time": 0.2})
 
 
 def test_a_query_beyond_its_memory_is_not_available_and_the_host_lives(engine):
     greedy = "SELECT length(groupArray(number)) FROM numbers(100000000)"
-    with pytest.raises(NotAvailable):
+    with pytest.raises(TooHeavy):
         engine.query(greedy, None, {"max_memory_usage": 100_000_000})
     assert engine.query("SELECT 1").rows == [(1,)]
 

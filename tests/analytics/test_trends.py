@@ -314,6 +314,13 @@ def test_weeks_begin_on_monday_and_reach_beyond_the_range():
     ]
 
 
+@pytest.mark.parametrize("form", ["20260131", "2026-W05-6"])
+def test_every_form_of_a_date_is_a_whole_day(form):
+    plain = check(Question(start="2026-01-31", to="2026-01-31", timezone="Asia/Tokyo"))
+    same = check(Question(start=form, to=form, timezone="Asia/Tokyo"))
+    assert (same.start, same.end, same.bounds) == (plain.start, plain.end, plain.bounds)
+
+
 WRONG = [
     ({"from": "2026-01-02", "to": "2026-01-01"}, "to"),
     ({"from": "yesterday", "to": "2026-01-01"}, "from"),
