@@ -6,25 +6,27 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection, text
 
-_COLUMNS = "name, version, position, recorded_at, filling, rules, updated_at"
+_COLUMNS = "name, version, position, recorded_at, filling, rules, owner, updated_at"
 _READ = text(f"SELECT {_COLUMNS} FROM projections.checkpoints WHERE name = :name")
 _LOCK = text(
     f"SELECT {_COLUMNS} FROM projections.checkpoints"
     " WHERE name = ANY(:names) ORDER BY name FOR UPDATE"
 )
 _WRITE = text(
-    "INSERT INTO projections.checkpoints (name, version, position, recorded_at, filling, rules)"
-    " VALUES (:name, :version, :position, :recorded_at, :filling, :rules)"
+    "INSERT INTO projections.checkpoints"
+    " (name, version, position, recorded_at, filling, rules, owner)"
+    " VALUES (:name, :version, :position, :recorded_at, :filling, :rules, :owner)"
     " ON CONFLICT (name) DO UPDATE SET version = excluded.version, position = excluded.position,"
     " recorded_at = excluded.recorded_at, filling = excluded.filling, rules = excluded.rules,"
-    " updated_at = clock_timestamp()"
+    " owner = excluded.owner, updated_at = clock_timestamp()"
 )
 _ALL = text(f"SELECT {_COLUMNS} FROM projections.checkpoints ORDER BY name")
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """`recorded_at` is when the event at `position` was stored. `filling` names the tables, and
-    `rules` the enrichment that they were begun with, where a read model has these.
+    `rules` the enrichment that they were begun with, where a read model has these. `owner` is
+    the one writer of a read model outside the database.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     recorded_at: datetime | None = None
     filling: str = ""
     rules: str = ""
+    owner: str = ""
     updated_at: datetime | None = None
 
 
@@ -61,6 +64,7 @@ def write(connection: Connection, checkpoint: Checkpoint) -> None:
             "recorded_at": checkpoint.recorded_at,
             "filling": checkpoint.filling,
             "rules": checkpoint.rules,
+            "owner": checkpoint.owner,
         },
     )
 

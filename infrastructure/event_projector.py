@@ -4,9 +4,10 @@ import threading
 import time
 from collections import deque
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
+import psycopg
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy import Connection, Engine, text
@@ -33,6 +34,12 @@ PACE_SECONDS = 0.2  # between inserts: each makes a part, and parts cost merges
 _HELD = 60_000  # offered events that wait; beyond it the log is read instead
 _LONGEST_PAUSE = 0.5
 _PAUSE_AFTER_FAILURE = 1.0
+_STAND_BY_SECONDS = 2.0
+_LEAD = 4715  # the advisory lock of whoever writes; read_models has 4714
+# The lock of a projector whose machine has vanished is free again after half a minute.
+_NOTICE = """SELECT set_config('tcp_keepalives_idle', '15', false),
+    set_config('tcp_keepalives_interval', '5', false),
+    set_config('tcp_keepalives_count', '3', false)"""
 _TRY_AGAIN: tuple[type[Exception], ...] = (AppizerError, OSError, *AWAY)
 
 _log = structlog.get_logger()
@@ -103,6 +110,8 @@ class EventProjector:
 
     def _follow(self) -> None:
         with open_log(self._settings.database_url) as log:
+            if not self._leads(log):
+                return
             position = self._recover(read_log_id(log))
             while not self._stopping.is_set():
                 page = self._offered_after(position) or self._logged_after(log, position)
@@ -113,6 +122,22 @@ class EventProjector:
                 self._write(page, position)
                 position = page[-1].position
                 self._stopping.wait(_pause(time.monotonic() - started))
+
+    def _leads(self, log: psycopg.Connection[Any]) -> bool:
+        """Waits until no other projector writes events. The lock goes with the connection, which
+        may break before its owner notices: that is what the checkpoint's owner is for.
+        """
+        log.execute(_NOTICE)
+        told = False
+        while not self._stopping.is_set():
+            row = log.execute("SELECT pg_try_advisory_lock(%s)", (_LEAD,)).fetchone()
+            if row == (True,):
+                return True
+            if not told:
+                _log.info("another projector writes events; standing by")
+                told = True
+            self._stopping.wait(_STAND_BY_SECONDS)
+        return False
 
     def _offered_after(self, position: int) -> list[Recorded]:
         """Everything that waits and follows `position` without a gap, up to a batch."""
@@ -157,6 +182,7 @@ class EventProjector:
                 recorded_at=told.recorded_at if told else None,
                 filling=self._writer.generation,
                 rules=rules,
+                owner=uuid4().hex,
             )
             checkpoints.write(connection, self._checkpoint)
         _position.set(position)
@@ -187,7 +213,11 @@ class EventProjector:
 
     def _is_mine(self, held: Checkpoint) -> bool:
         mine = self._checkpoint
-        return (held.position, held.filling) == (mine.position, mine.filling)
+        return (held.owner, held.position, held.filling) == (
+            mine.owner,
+            mine.position,
+            mine.filling,
+        )
 
     def _hold(self, connection: Connection) -> Checkpoint | None:
         return checkpoints.lock(connection, [NAME]).get(NAME)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from domain.tracking import Client
 from infrastructure import checkpoints
@@ -136,6 +137,66 @@ def test_two_projectors_at_once_write_each_event_once(following, stored, positio
     following.wait(positions)
     assert [p.failure for p in pair] == [None, None]
     assert stored() == following.tracked()
+
+
+def test_two_projectors_and_a_table_that_lost_rows_have_each_event_once(
+    following, stored, positions, settings, engine
+):
+    """As after an engine that was killed before its disk had the last parts: what was told stays
+    told, so while they catch up the position says nothing.
+    """
+    one = following.project()
+    following.append(one, count=400)
+    following.wait(positions)
+    one.close()
+    lost = following.tracked()[100]
+    analytics = AnalyticsEngine(settings.analytics_url)
+    for table in ("events", "event_checkpoints"):
+        analytics.command(
+            f"ALTER TABLE {table} DELETE WHERE position >= {lost}", settings={"mutations_sync": 2}
+        )
+    assert len(stored()) == 100
+    pair = following.project(), following.project()
+    for _ in range(10):
+        following.append(*pair)
+        time.sleep(0.02)
+    following.wait(positions)
+    deadline = time.monotonic() + 60
+    while stored() != following.tracked() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for projector in pair:
+        projector.close()
+    analytics.close()
+    assert stored() == following.tracked()
+
+
+def test_the_second_projector_goes_on_when_the_first_stops(following, stored, positions):
+    first = following.project()
+    following.append(first)
+    following.wait(positions)
+    second = following.project()
+    first.close()
+    following.append(second)
+    following.wait(positions)
+    assert second.failure is None
+    assert stored() == following.tracked()
+
+
+def test_who_has_been_displaced_notices_before_it_writes(following, stored, positions, engine):
+    """Its lock is gone with a connection that broke; somebody else has taken over."""
+    projector = following.project()
+    following.append(projector)
+    following.wait(positions)
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE projections.checkpoints SET owner = 'another' WHERE name = 'events'")
+        )
+    following.append(projector)
+    following.wait(positions)
+    assert stored() == following.tracked()
+    with engine.begin() as connection:
+        owner = text("SELECT owner FROM projections.checkpoints WHERE name = 'events'")
+        assert connection.execute(owner).scalar() not in {"another", ""}
 
 
 def test_an_insert_of_unknown_outcome_is_not_repeated(following, stored, positions, settings, wire):
