@@ -32,6 +32,7 @@ BATCH = 50_000  # rows in one insert, at most
 READ = 10_000  # of them, when they have to be read from the log and decoded again
 PACE_SECONDS = 0.2  # between inserts: each makes a part, and parts cost merges
 _HELD = 60_000  # offered events that wait; beyond it the log is read instead
+_LARGE = 6_000  # rows
 _LONGEST_PAUSE = 0.5
 _PAUSE_AFTER_FAILURE = 1.0
 _STAND_BY_SECONDS = 2.0
@@ -48,11 +49,11 @@ _position = Gauge("appizer_analytics_position", "Last position in the events rea
 _seconds = Histogram("appizer_analytics_insert_seconds", "One insert into the events read model")
 
 
-def _pause(took: float) -> float:
-    """After an insert, with all that belongs to it, that took so long. What is slow gets more at
-    once and so fewer parts.
+def _pause(took: float, rows: int) -> float:
+    """After an insert of so many rows that, with all that belongs to it, took so long. A large one
+    shows that the machine is full: waiting then gives more rows at once and fewer parts.
     """
-    return max(PACE_SECONDS - took, min(took, _LONGEST_PAUSE))
+    return max(PACE_SECONDS - took, min(took, _LONGEST_PAUSE) if rows > _LARGE else 0.0)
 
 
 class EventProjector:
@@ -121,7 +122,7 @@ class EventProjector:
                 started = time.monotonic()
                 self._write(page, position)
                 position = page[-1].position
-                self._stopping.wait(_pause(time.monotonic() - started))
+                self._stopping.wait(_pause(time.monotonic() - started, len(page)))
 
     def _leads(self, log: psycopg.Connection[Any]) -> bool:
         """Waits until no other projector writes events. The lock goes with the connection, which
