@@ -16,7 +16,7 @@ from api.cli.exits import Exit
 from api.cli.import_screen import Screen
 from api.cli.instance import data_option, settings_for
 from api.cli.output import json_option, print_json, print_records, table_of
-from infrastructure import checkpoints
+from infrastructure import checkpoints, garbage
 from infrastructure.database import open_engine, open_log
 from infrastructure.parked import count_parked
 from infrastructure.positions import Positions, Standing
@@ -204,6 +204,7 @@ def _sentence(result: Rebuilt, seconds: float) -> str:
 
 @contextmanager
 def _builder(settings: Settings, name: str) -> Iterator[Builder]:
+    garbage.seldom()
     with _engine(settings) as engine, open_log(settings.database_url) as log:
         if name == EVENTS:
             with _events_builder(settings, engine, log) as builder:
