@@ -30,7 +30,8 @@ NAME = "events"
 VERSION = 1
 BATCH = 50_000  # rows in one insert, at most
 READ = 10_000  # of them, when they have to be read from the log and decoded again
-PACE_SECONDS = 0.2  # between inserts: each makes a part, and parts cost merges
+PACE_SECONDS = 0.2  # from one insert to the next: each makes a part, and parts cost merges
+_REST = 2  # times as long as a small insert took
 _HELD = 60_000  # offered events that wait; beyond it the log is read instead
 _LARGE = 6_000  # rows
 _LONGEST_PAUSE = 0.5
@@ -53,7 +54,8 @@ def _pause(took: float, rows: int) -> float:
     """After an insert of so many rows that, with all that belongs to it, took so long. A large one
     shows that the machine is full: waiting then gives more rows at once and fewer parts.
     """
-    return max(PACE_SECONDS - took, min(took, _LONGEST_PAUSE) if rows > _LARGE else 0.0)
+    rest = max(PACE_SECONDS - took, 0.0)
+    return max(rest, min(took, _LONGEST_PAUSE)) if rows > _LARGE else min(_REST * took, rest)
 
 
 class EventProjector:

@@ -29,7 +29,8 @@ from infrastructure.settings import Settings
 from infrastructure.telemetry import serve_metrics
 
 PAGE = 4_000
-PACE_SECONDS = 0.1  # between transactions while events come: the larger a page, the less per event
+PACE_SECONDS = 0.1  # from one page to the next, at most: large pages cost less per event
+_REST = 4  # times as long as a small page took
 _PAUSE_AFTER_FAILURE = 0.5
 _TRY_AGAIN: tuple[type[Exception], ...] = (OutOfStep, *AWAY)
 
@@ -85,7 +86,7 @@ class Projector:
                 _log.warning("page not applied, will try again", error=type(error).__name__)
                 self._forget_reader()
                 time.sleep(_PAUSE_AFTER_FAILURE)
-            stop.wait(max(0.0, began + PACE_SECONDS - time.monotonic()))
+            stop.wait(_pause(time.monotonic() - began))
         if self._events.failure is not None:
             raise self._events.failure
 
@@ -120,6 +121,10 @@ class Projector:
         while page := read_page(self._reader, position, PAGE):
             yield page
             position = page[-1].position
+
+
+def _pause(took: float) -> float:
+    return min(_REST * took, max(PACE_SECONDS - took, 0.0))
 
 
 def _follows(page: list[Entry], position: int) -> bool:

@@ -10,6 +10,9 @@ import os
 import shutil
 import signal
 import subprocess
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -32,6 +35,9 @@ DATABASE = "appizer"
 _STOPPING = Stopping(
     ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)), signal.SIGINT
 )
+
+_PREDECESSOR_SECONDS = 20.0
+_STILL_IN_USE = b"pre-existing shared memory block"
 
 # Read from a file that postgresql.conf includes, so that ALTER SYSTEM still has the last word.
 _CONFIGURATION = """\
@@ -66,6 +72,9 @@ class EmbeddedPostgres:
         self.port = port
         self._password = password
         self._child: Child | None = None
+        self._said_before = 0  # the length of the log when the child was started
+        self._give_up = 0.0
+        self._again: Callable[[], None] = lambda: None
 
     def url(self, database: str = DATABASE) -> str:
         password = quote(self._password, safe="")
@@ -85,9 +94,15 @@ class EmbeddedPostgres:
             self._initialise(programs, account)
         self._take_over()
         self._configure(account)
+        self._give_up = time.monotonic() + _PREDECESSOR_SECONDS
+        self._spawn(str(programs / "postgres"), account)
+
+    def _spawn(self, program: str, account: Account | None) -> None:
         options = ["-D", str(self.data), "-p", str(self.port), "-h", "127.0.0.1", "-k", ""]
+        self._said_before = self.log.stat().st_size if self.log.exists() else 0
+        self._again = partial(self._spawn, program, account)
         self._child = Child(
-            [str(programs / "postgres"), *options],
+            [program, *options],
             log=self.log,
             environment=_environment(),
             account=account,
@@ -108,7 +123,17 @@ class EmbeddedPostgres:
         return True
 
     def exit_code(self) -> int | None:
-        return self._child.exit_code() if self._child else None
+        code = self._child.exit_code() if self._child else None
+        if code is not None and self._was_too_early() and time.monotonic() < self._give_up:
+            self._again()
+            return None
+        return code
+
+    def _was_too_early(self) -> bool:
+        """Sessions of a server that was killed hold its shared memory until they notice."""
+        with self.log.open("rb") as said:
+            said.seek(self._said_before)
+            return _STILL_IN_USE in said.read()
 
     def stop(self) -> None:
         if self._child is not None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -53,6 +54,21 @@ def test_a_committed_row_survives_kill_9_of_the_server(new_server):
     second = started(new_server())
     with psycopg.connect(second.url()) as connection:
         assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
+
+
+def test_a_session_that_outlives_its_killed_server_only_delays_the_next_start(new_server):
+    """It holds the shared memory until it looks up from its work."""
+    first = started(new_server())
+    busy = psycopg.connect(first.url(), autocommit=True)
+    busy.execute("SET max_parallel_workers_per_gather = 0")
+    busy.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 12000000)")
+    time.sleep(0.3)
+    os.kill(first.pid, signal.SIGKILL)
+    second = started(new_server())
+    busy.close()
+    assert b"pre-existing shared memory block" in second.log.read_bytes()
+    with psycopg.connect(second.url()) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_server_that_still_runs_on_the_directory_is_stopped_first(new_server):
