@@ -36,7 +36,8 @@ def _functions() -> list[tuple[int, str]]:
 
 
 def test_no_module_is_over_400_lines():
-    long = {str(m.relative_to(ROOT)): n for m in MODULES if (n := _lines(m)) > 400}
+    ours = chain(MODULES, *((ROOT / room).rglob("*.py") for room in ("tests", "benchmarks")))
+    long = {str(m.relative_to(ROOT)): n for m in ours if (n := _lines(m)) > 400}
     assert long == {}
 
 
