@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from litestar import Request
 from litestar.di import NamedDependency
 
+from api.parameters import check_parameters
 from domain.errors import Forbidden
 from infrastructure.bootstrap import Services
 from projections.apps import Caller
@@ -76,11 +77,19 @@ async def find_reader(
     request: Request[Any, Any, Any], services: NamedDependency[Services]
 ) -> Caller:
     """Dependency `reader`: a secret key, hence an app."""
-    return require(await services.callers.find(key_in(request.scope["headers"])), "read")
+    return await _found(request, services, "read")
 
 
 async def find_organisation(
     request: Request[Any, Any, Any], services: NamedDependency[Services]
 ) -> Caller:
     """Dependency `organisation`: an organisation's key."""
-    return require(await services.callers.find(key_in(request.scope["headers"])), "apps")
+    return await _found(request, services, "apps")
+
+
+async def _found(request: Request[Any, Any, Any], services: Services, permission: str) -> Caller:
+    """Who may not ask is told so first, and not what there is to ask for."""
+    caller = await services.callers.find(key_in(request.scope["headers"]))
+    require(caller, permission)
+    check_parameters(request)
+    return caller

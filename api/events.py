@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import get
@@ -12,10 +13,11 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from api import cursors
 from api.waiting import MinPosition, caught_up
 from domain import conditions
-from domain.admission import UNREADABLE, checked_id, read_clock
+from domain.admission import UNREADABLE, checked_id
 from domain.conditions import Where
 from domain.errors import NotFound, Rejected
 from domain.limits import DEFAULT_PAGE, MAX_NAME_CHARS, MAX_PAGE
+from domain.moments import EXAMPLES, read_moment
 from infrastructure.analytics_engine import LIGHT
 from infrastructure.bootstrap import Services
 from projections import event_queries, people
@@ -27,9 +29,13 @@ Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)]
 Cursor = Annotated[str | None, QueryParameter(description="`cursor` of the page before")]
 Name = Annotated[str | None, QueryParameter(max_length=MAX_NAME_CHARS)]
 From = Annotated[
-    datetime | None, QueryParameter(name="from", description="ISO 8601 time, included")
+    str | None,
+    QueryParameter(name="from", description=f"a date or a time, included: {EXAMPLES}"),
 ]
-To = Annotated[datetime | None, QueryParameter(description="ISO 8601 time, excluded")]
+To = Annotated[
+    str | None,
+    QueryParameter(description="the same; a date is that whole day, a time is excluded"),
+]
 WhereText = Annotated[
     str | None,
     QueryParameter(
@@ -38,6 +44,7 @@ WhereText = Annotated[
 ]
 
 _decode_where = msgspec.json.Decoder(tuple[Where, ...]).decode
+_UTC = ZoneInfo("UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -102,11 +109,12 @@ async def list_events(  # noqa: PLR0913, PLR0917  the query string names them, n
     cursor: Cursor = None,
     min_position: MinPosition = None,
 ) -> Events:
+    first, end = _range(start, to)
     wanted = EventFilter(
         app_number=reader.app_number or 0,
         event=event_name,
-        start=None if start is None else read_clock(start, "from"),
-        end=None if to is None else read_clock(to, "to"),
+        start=first,
+        end=end,
         where=_where(where),
         before=_before(cursor, reader),
     )
@@ -151,6 +159,15 @@ async def list_event_names(
         for name, count, first, last in answer.rows
     ]
     return EventNames(names=names, position=standing.position, lag_ms=standing.lag_ms)
+
+
+def _range(start: str | None, to: str | None) -> tuple[datetime | None, datetime | None]:
+    """In UTC, as is all of an event's times; equal ones hold nothing."""
+    first = None if start is None else read_moment(start, "from", _UTC, is_end=False)
+    end = None if to is None else read_moment(to, "to", _UTC, is_end=True)
+    if first is not None and end is not None and end < first:
+        raise Rejected("to", "lies before `from`")
+    return first, end
 
 
 def _where(text: str | None) -> tuple[Where, ...]:

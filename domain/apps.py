@@ -4,12 +4,12 @@ import re
 from datetime import datetime
 from typing import ClassVar, Literal, assert_never
 from uuid import UUID
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from domain.errors import Conflict, NotFound, Rejected
 from domain.limits import MAX_AUTHORIZED_DOMAINS, MAX_NAME_CHARS
+from domain.moments import known_zone
 
 KeyKind = Literal["write", "secret", "organisation"]
 PERMISSIONS: dict[str, tuple[str, ...]] = {
@@ -184,12 +184,3 @@ def known_hosts(domains: tuple[str, ...]) -> tuple[str, ...]:
             issue = "must be a host name such as example.com, without scheme, port or path"
             raise Rejected(f"authorized_domains[{place}]", issue)
     return hosts
-
-
-def known_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        issue = "is not an IANA time zone; try Europe/Berlin"
-        raise Rejected("timezone", issue) from None
-    return name

@@ -1,18 +1,17 @@
 """Trends: how often something happened, per hour, day, week or month of a time zone."""
 
 import bisect
-import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from domain.apps import known_zone
 from domain.conditions import Where, check_all, check_property
 from domain.errors import Rejected
-from domain.limits import MAX_BREAKDOWN, MAX_BUCKETS, MAX_NAME_CHARS, MAX_NUMBER, MAX_YEAR, MIN_YEAR
+from domain.limits import MAX_BREAKDOWN, MAX_BUCKETS, MAX_NAME_CHARS, MAX_NUMBER
+from domain.moments import known_zone, midnight, read_moment
 
 Interval = Literal["hour", "day", "week", "month"]
 ALL = "$all"  # the label when neither an event nor a breakdown was asked for
@@ -30,13 +29,13 @@ class Breakdown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Question(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"start": "from"}
 ):
-    """`start` (`from` in JSON) and `to` are ISO 8601. A date is that whole day in `timezone`, the
-    last one included; a time is an instant (in `timezone` if it has no offset), and `to` is then
-    excluded. `event` None: all events.
+    """`start` (`from` in JSON) and `to` have the forms of domain/moments.py. A date is that whole
+    day in `timezone`, the last one included; a time is an instant (in `timezone` if it has no
+    offset), and `to` is then excluded. `event` None: all events.
     """
 
-    start: str
-    to: str
+    start: str | int
+    to: str | int
     event: str | None = None
     measure: Literal["total", "unique"] = "total"
     interval: Interval = "day"
@@ -102,8 +101,8 @@ def check(question: Question) -> Buckets:
 
 
 def _buckets(question: Question, zone: ZoneInfo) -> Buckets:
-    start = _instant(question.start, zone, field="from", whole_day=False)
-    end = _instant(question.to, zone, field="to", whole_day=True)
+    start = read_moment(question.start, "from", zone, is_end=False)
+    end = read_moment(question.to, "to", zone, is_end=True)
     if end <= start:
         raise Rejected("to", "must lie after `from`")
     if (end - start).total_seconds() / _SHORTEST_SECONDS[question.interval] > 2 * MAX_BUCKETS:
@@ -118,29 +117,6 @@ def _too_many(interval: str) -> str:
     return f"more than {MAX_BUCKETS} buckets of one {interval}; ask for longer ones or less time"
 
 
-_TIME_OF_DAY = re.compile("[T :]")  # what every form with a time has, and none without
-
-
-def _instant(text: str, zone: ZoneInfo, *, field: str, whole_day: bool) -> datetime:
-    try:
-        if not _TIME_OF_DAY.search(text):
-            day = date.fromisoformat(text) + timedelta(days=1 if whole_day else 0)
-            found = _midnight(day, zone)
-        else:
-            given = datetime.fromisoformat(text)
-            found = (given if given.tzinfo else given.replace(tzinfo=zone)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise Rejected(field, "must be an ISO 8601 date or time, as 2026-01-31") from None
-    if not MIN_YEAR <= found.year <= MAX_YEAR:
-        raise Rejected(field, f"must lie between the years {MIN_YEAR} and {MAX_YEAR}")
-    return found
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    """The first instant of the day; where midnight is skipped, the instant of the skip."""
-    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
-
-
 def _bounds(start: datetime, end: datetime, *, interval: Interval, zone: ZoneInfo) -> Iterator[int]:
     if interval == "hour":
         return _hours(start, end, zone)
@@ -150,7 +126,7 @@ def _bounds(start: datetime, end: datetime, *, interval: Interval, zone: ZoneInf
 def _days(start: datetime, end: datetime, *, interval: Interval, zone: ZoneInfo) -> Iterator[int]:
     day = _first_day(start.astimezone(zone).date(), interval)
     while True:
-        at = _midnight(day, zone)
+        at = midnight(day, zone)
         yield int(at.timestamp())
         if at >= end:
             return
@@ -179,7 +155,7 @@ def _next_day(day: date, interval: Interval) -> date:
 
 def _hours(start: datetime, end: datetime, zone: ZoneInfo) -> Iterator[int]:
     """An hour as a clock on the wall shows it; the one that is shown twice is two."""
-    at = int(_midnight(start.astimezone(zone).date(), zone).timestamp())
+    at = int(midnight(start.astimezone(zone).date(), zone).timestamp())
     while (following := _next_hour(at, zone)) <= start.timestamp():
         at = following
     while at < end.timestamp():

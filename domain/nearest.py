@@ -1,0 +1,13 @@
+"""Messages about a name that is none of those there are."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+_LONGEST = 64  # of a name that may be meant for another; comparing is quadratic
+
+
+def told(known: Sequence[str], name: str) -> str:
+    """What follows "is no ...": the nearest name, and all that there are."""
+    near = get_close_matches(name[:_LONGEST], known, n=1)
+    hint = f"; did you mean `{near[0]}`?" if near else "."
+    return f"{hint} Known: {', '.join(known) or 'none'}"

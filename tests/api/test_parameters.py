@@ -1,0 +1,120 @@
+"""The address's parameters: what is unknown, empty, double or in another form is never ignored."""
+
+import pytest
+
+ROUTES = [
+    ("/v1/events", "event_name, user_id, from, to, where, limit, cursor, min_position"),
+    ("/v1/events/names", "prefix, limit, min_position"),
+    ("/v1/users/ada", "min_position"),
+    ("/v1/users/ada/events", "limit, cursor, min_position"),
+    ("/v1/failed-events", "limit, before, min_position"),
+]
+
+
+@pytest.fixture(scope="module")
+def days(new_tenant):
+    """One event at noon of each of the first three days of November 2026."""
+    tenant = new_tenant()
+    for day in (1, 2, 3):
+        event = {"event_name": f"day {day}", "user_id": "ada"}
+        tenant.last = tenant.sent({**event, "timestamp": f"2026-11-0{day}T12:00:00Z"})
+    tenant.events()
+    return tenant
+
+
+def names(tenant, **asked: object) -> list[str]:
+    return [event["event_name"] for event in tenant.ask("/v1/events", **asked)["events"]]
+
+
+@pytest.mark.parametrize("day", ["2026-11-02", "20261102", "2026-W45-1", "2026-306"])
+def test_a_date_is_that_whole_day(days, day):
+    assert names(days, **{"from": day, "to": day}) == ["day 2"]
+
+
+@pytest.mark.parametrize(
+    "noon", ["2026-11-02T12:00", "2026-11-02 12:00", "1793620800", "1793620800000"]
+)
+def test_a_time_is_an_instant_the_first_included_and_the_last_not(days, noon):
+    assert names(days, **{"from": noon}) == ["day 3", "day 2"]
+    assert names(days, to=noon) == ["day 1"]
+    assert names(days, **{"from": noon, "to": noon}) == []
+
+
+def test_trends_read_times_as_the_list_does(days):
+    for first, last in (("2026-W45-1", "20261102"), ("1793620800", 1793620800001)):
+        (series,) = days.trends(**{"from": first, "to": last})["data"]["series"]
+        assert series["total"] == 1
+
+
+def test_a_range_that_ends_before_it_begins_is_refused(days, problem):
+    answer = days.get("/v1/events", **{"from": "2026-11-03", "to": "2026-11-01"})
+    problem(answer, 400, "INVALID_REQUEST", field="to")
+
+
+@pytest.mark.parametrize("value", ["2026", "null", "2026-11", "179362080", "yesterday"])
+@pytest.mark.parametrize("name", ["from", "to"])
+def test_what_is_no_time_is_answered_with_an_example(days, problem, name, value):
+    details = problem(days.get("/v1/events", **{name: value}), 400, "INVALID_REQUEST", field=name)
+    assert "2026-01-31T12:00:00Z" in details["issue"]
+
+
+@pytest.mark.parametrize(("path", "known"), ROUTES)
+def test_an_unknown_parameter_is_refused_with_those_that_there_are(days, problem, path, known):
+    answer = days.get(path, min_positions="1")
+    details = problem(answer, 400, "INVALID_REQUEST", field="min_positions")
+    assert details["issue"].endswith(f"did you mean `min_position`? Known: {known}")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("form", "from"), ("user", "user_id"), ("event", "event_name")]
+)
+def test_the_parameter_that_was_meant_is_named(days, problem, given, meant):
+    answer = days.get("/v1/events", **{given: "x"})
+    details = problem(answer, 400, "INVALID_REQUEST", field=given)
+    assert f"did you mean `{meant}`?" in details["issue"]
+
+
+def test_a_question_in_a_body_has_no_parameters(days, problem):
+    headers = days.bearer(days.secret_key)
+    question = {"from": "2026-11-01", "to": "2026-11-02"}
+    answer = days.http.post("/v1/analytics/trends?limit=5", headers=headers, json=question)
+    problem(answer, 400, "INVALID_REQUEST", field="limit")
+
+
+def test_the_list_of_apps_knows_its_parameters_too(days, problem):
+    headers = days.bearer(days.org_key)
+    answer = days.http.get("/v1/apps?limt=5", headers=headers)
+    assert "`limit`" in problem(answer, 400, "INVALID_REQUEST", field="limt")["issue"]
+
+
+def test_who_may_not_ask_is_told_that_first(days, problem):
+    answer = days.http.get(f"/v1/events?writeKey={days.secret_key}")
+    problem(answer, 401, "MISSING_AUTH")
+    problem(days.get("/v1/events", writeKey="x"), 400, "INVALID_REQUEST", field="writeKey")
+
+
+@pytest.mark.parametrize(
+    "name", ["event_name", "user_id", "from", "to", "where", "limit", "cursor", "min_position"]
+)
+def test_an_empty_parameter_is_refused(days, problem, name):
+    details = problem(days.get("/v1/events", **{name: ""}), 400, "INVALID_REQUEST", field=name)
+    assert "empty" in details["issue"]
+
+
+@pytest.mark.parametrize("value", ["1e2", "5.0", " 5", "+5", "0x5", "1_0", "null", "٣"])
+@pytest.mark.parametrize("name", ["limit", "min_position"])
+def test_a_number_is_plain_digits(days, problem, name, value):
+    details = problem(days.get("/v1/events", **{name: value}), 400, "INVALID_REQUEST", field=name)
+    assert "plain digits" in details["issue"]
+
+
+def test_a_parameter_that_is_given_twice_is_refused(days, problem):
+    answer = days.get("/v1/events", limit=[1, 2])
+    problem(answer, 400, "INVALID_REQUEST", field="limit")
+    answer = days.get("/v1/events", event_name=["day 1", "day 2"])
+    problem(answer, 400, "INVALID_REQUEST", field="event_name")
+
+
+def test_a_value_may_read_null(days):
+    assert names(days, event_name="null") == []
+    assert names(days, user_id="null") == []
