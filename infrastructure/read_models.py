@@ -20,6 +20,8 @@ _log = structlog.get_logger()
 _parked = Counter(
     "appizer_parked_events", "Events that a projection could not take", ["projection"]
 )
+for _name in (*(projection.name for projection in PROJECTIONS), "events"):
+    _parked.labels(_name)  # only a series that is there before can be seen to grow
 
 # What an event can do wrong by itself. Anything else (a lost connection, a full disk) is the
 # database's, and the page is tried again.

@@ -2,11 +2,16 @@
 
 import logging
 import os
+from collections.abc import Iterable, Mapping
 
 import structlog
-from prometheus_client import generate_latest, start_http_server
+from prometheus_client import REGISTRY, generate_latest, start_http_server
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
-from infrastructure.settings import Settings
+from infrastructure.settings import Settings, SettingsError
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -29,11 +34,44 @@ def set_up_logs(settings: Settings, role: str) -> None:
 
 
 def serve_metrics(role: str, settings: Settings) -> None:
-    """For roles without an HTTP port of their own; APPIZER_METRICS_PORT 0 leaves it out."""
+    """For roles without an HTTP port of their own; APPIZER_METRICS_PORT 0 leaves it out. Raises
+    SettingsError when nobody can listen there.
+    """
     set_up_logs(settings, role)
-    if settings.metrics_port:
+    if not settings.metrics_port:
+        return
+    try:
         start_http_server(settings.metrics_port, settings.host)
+    except OSError as error:
+        where = f"port {settings.metrics_port} of {settings.host}"
+        mend = "give each role on a machine another one, or 0 for none"
+        raise SettingsError(
+            f"APPIZER_METRICS_PORT: can't listen on {where}: {error.strerror}; {mend}"
+        ) from None
 
 
-def metrics_text() -> bytes:
-    return generate_latest()
+def metrics_text(others: Mapping[str, str]) -> bytes:
+    """Our figures, and with the label `role` those of `others`: role -> its text."""
+    return generate_latest(_Families(others))
+
+
+class _Families(Collector):
+    def __init__(self, others: Mapping[str, str]) -> None:
+        self._others = others
+
+    def collect(self) -> Iterable[Metric]:
+        families = {family.name: family for family in REGISTRY.collect()}
+        for role, text in self._others.items():
+            for theirs in text_string_to_metric_families(text):
+                if theirs.name.endswith("_created") or self._is_of_another(role, theirs.name):
+                    continue
+                new = Metric(theirs.name, theirs.documentation, theirs.type)
+                families.setdefault(theirs.name, new).samples += [
+                    Sample(one.name, {**one.labels, "role": role}, one.value)
+                    for one in theirs.samples
+                ]
+        return families.values()
+
+    def _is_of_another(self, role: str, family: str) -> bool:
+        """The projector loads the relay's code, and with it figures that stay at 0."""
+        return any(family.startswith(f"appizer_{one}_") for one in self._others if one != role)

@@ -11,7 +11,7 @@ from rich.text import Text
 from api.cli.exits import Exit
 from api.cli.instance import data_option, instance_for, is_configured_elsewhere
 from infrastructure import settings
-from infrastructure.doctor import Finding, examine_machine, examine_system
+from infrastructure.doctor import Finding, examine_machine, examine_parts, examine_system
 from infrastructure.embedded.instance import Instance
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -46,6 +46,7 @@ def _findings(data: str | None) -> Iterator[Finding]:
         yield Finding("instance", "fail", f"nothing runs in {instance.directory}", mend)
         return
     yield Finding("instance", "ok", f"runs, pid {instance.running_pid()}")
+    yield from examine_parts(instance)
     yield from examine_system(instance.settings())
 
 

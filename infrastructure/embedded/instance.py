@@ -4,6 +4,8 @@ DIR/postgres, DIR/nats, DIR/engine   what the servers store
 DIR/logs/NAME.log                    one per part; the one before it is NAME.log.1
 DIR/instance.json                    the APPIZER_* settings in force, with ports and passwords
 DIR/quickstart.json                  the first app's keys and the address to use them at
+DIR/metrics.json                     the loopback ports at which roles tell their figures
+DIR/troubles.json                    what the supervisor knows to be wrong, by part; else not there
 DIR/lock                             held, and with the pid inside, while the instance runs
 """
 
@@ -14,7 +16,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple, TextIO, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -24,6 +26,8 @@ from infrastructure.embedded.message_server import MessageServer
 from infrastructure.embedded.ports import free_port
 from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.embedded.processes import CannotStart
+
+T = TypeVar("T")
 
 
 class Quickstart(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,9 +89,7 @@ class Instance(msgspec.Struct, frozen=True):
 
     def environment(self) -> dict[str, str]:
         """The APPIZER_* variables of instance.json; empty before the first start."""
-        if not self.file.exists():
-            return {}
-        return msgspec.json.decode(self.file.read_bytes(), type=dict[str, str])
+        return _read(self.file, dict[str, str]) or {}
 
     def settings(self) -> settings.Settings:
         """Raises SettingsError."""
@@ -109,6 +111,28 @@ class Instance(msgspec.Struct, frozen=True):
         }
         write_secret(self.file, made)
 
+    def metrics_ports(self) -> dict[str, int]:
+        """By role, of those that have no other port."""
+        return _read(self.directory / "metrics.json", dict[str, int]) or {}
+
+    def give_metrics_port(self, role: str) -> int:
+        """The one that it had, if that is free."""
+        known = self.metrics_ports()
+        port = free_port(known.pop(role, None))
+        while port in known.values():
+            port = free_port()
+        write_secret(self.directory / "metrics.json", {**known, role: port})
+        return port
+
+    def troubles(self) -> dict[str, str]:
+        return _read(self.directory / "troubles.json", dict[str, str]) or {}
+
+    def tell_troubles(self, troubles: Mapping[str, str]) -> None:
+        if troubles:
+            write_secret(self.directory / "troubles.json", troubles)
+        else:
+            (self.directory / "troubles.json").unlink(missing_ok=True)
+
     def postgres(self) -> EmbeddedPostgres:
         return self._postgres(_address(self.environment()["APPIZER_DATABASE_URL"], keep_port=True))
 
@@ -116,9 +140,7 @@ class Instance(msgspec.Struct, frozen=True):
         return self._messages(_address(self.environment()["APPIZER_NATS_URL"], keep_port=True))
 
     def quickstart(self) -> Quickstart | None:
-        if not self.quickstart_file.exists():
-            return None
-        return msgspec.json.decode(self.quickstart_file.read_bytes(), type=Quickstart)
+        return _read(self.quickstart_file, Quickstart)
 
     def _postgres(self, address: Address) -> EmbeddedPostgres:
         return EmbeddedPostgres(
@@ -181,6 +203,14 @@ def write_secret(file: Path, value: object) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _read(file: Path, kind: type[T]) -> T | None:
+    """None when it is not there."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
 
 
 def _address(known: str | None, *, keep_port: bool = False) -> Address:

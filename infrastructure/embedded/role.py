@@ -2,11 +2,12 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from infrastructure.embedded.instance import joined
 from infrastructure.embedded.processes import Child
 
 _ROOT = Path(__file__).parents[2]
@@ -14,16 +15,24 @@ _ROOT = Path(__file__).parents[2]
 
 class Role:
     """`health` is a URL that answers 2xx once the role does its work; a role that serves nothing
-    counts as ready while it runs.
+    counts as ready while it runs. `own` is asked at each start for variables that win over those
+    of `environment`.
     """
 
     def __init__(
-        self, name: str, *, log: Path, environment: Mapping[str, str], health: str | None = None
+        self,
+        name: str,
+        *,
+        log: Path,
+        environment: Mapping[str, str],
+        health: str | None = None,
+        own: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self.name = name
         self.log = log
         self._environment = environment
         self._health = health
+        self._own = own
         self._child: Child | None = None
 
     def start(self) -> None:
@@ -31,9 +40,8 @@ class Role:
         self.stop()
         command = [sys.executable, "-P", "-m", "api.cli.main", "run", self.name]
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-        self._child = Child(
-            command, log=self.log, environment={**self._environment, "PYTHONPATH": path}
-        )
+        environment = joined(self._environment, {**self._own(), "PYTHONPATH": path})
+        self._child = Child(command, log=self.log, environment=environment)
 
     def is_ready(self) -> bool:
         if self._health is None:

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -49,6 +50,7 @@ class Supervisor:
         self._watcher = watcher
         self._upkeep = Upkeep(watcher.notice)
         self._asked_to_stop = False
+        self._troubles: dict[str, str] = {}
 
     def run(self) -> None:
         """Returns after SIGINT, SIGTERM or SIGHUP, when everything has stopped. Raises
@@ -59,15 +61,24 @@ class Supervisor:
                 self._start()
                 while not self._asked_to_stop:
                     self._upkeep.look(time.monotonic())
+                    self._tell_troubles(self._upkeep.troubles(time.monotonic()))
                     time.sleep(_LOOK)
             except Stopped:
                 pass
             finally:
                 self._upkeep.stop()
 
+    def _tell_troubles(self, troubles: dict[str, str]) -> None:
+        """The API reads them. A full disk must not end the supervisor."""
+        if troubles != self._troubles:
+            self._troubles = troubles
+            with contextlib.suppress(OSError):
+                self._instance.tell_troubles(troubles)
+
     def _start(self) -> None:
         check_address(self._host, self._port)
         self._instance.configure(host=self._host, port=self._port)
+        self._instance.tell_troubles({})
         settings = self._instance.settings()
         postgres, messages = self._instance.postgres(), self._instance.message_server()
         engine = self._role("engine", health=_engine_ping(settings))
@@ -110,7 +121,15 @@ class Supervisor:
     def _role(self, name: str, health: str | None = None) -> Role:
         environment = joined(os.environ, self._instance.environment())
         log = self._instance.logs / f"{name}.log"
-        return Role(name, log=log, environment=environment, health=health)
+        own = partial(self._metrics_address, name) if health is None else dict
+        return Role(name, log=log, environment=environment, health=health, own=own)
+
+    def _metrics_address(self, role: str) -> dict[str, str]:
+        """Of the role's own, whatever APPIZER_METRICS_PORT says: two can't share one. The API's
+        /metrics has them all.
+        """
+        port = self._instance.give_metrics_port(role)
+        return {"APPIZER_METRICS_PORT": str(port), "APPIZER_HOST": "127.0.0.1"}
 
     def _quickstart(self, settings: Settings) -> Quickstart:
         """The keys of the first start; the address follows --host and --port."""

@@ -8,6 +8,7 @@ from infrastructure.embedded.processes import CannotStart, Part, ending, trim_lo
 
 _FIRST_DELAY, _LAST_DELAY = 0.2, 15.0  # seconds before a part that ended is started again
 _STEADY = 3.0  # what ran for so long did start: its delay begins anew
+_OFTEN, _LATELY = 2, 60.0  # a part that ended so often within so many seconds is in trouble
 _LOG_BYTES = 16 * 2**20
 
 
@@ -16,6 +17,8 @@ class _Kept(msgspec.Struct):
     started_at: float
     delay: float = _FIRST_DELAY
     start_at: float | None = None  # set when it has ended: the time of its next start
+    ends: list[float] = []  # times of those within the last minute
+    how: str = ""  # the last one
 
 
 class Upkeep:
@@ -38,6 +41,18 @@ class Upkeep:
                 self._plan(kept, now)
             trim_log(kept.part.log, _LOG_BYTES)
 
+    def troubles(self, now: float) -> dict[str, str]:
+        """What is wrong, by part: it does not run, or does not for long."""
+        found = {}
+        for kept in self._kept:
+            kept.ends = [end for end in kept.ends if now - end < _LATELY]
+            ended = f"ended with {kept.how}, {len(kept.ends)} times within a minute"
+            if len(kept.ends) >= _OFTEN:
+                found[kept.part.name] = f"{ended}; see {kept.part.log.name}"
+            elif kept.start_at is not None:
+                found[kept.part.name] = f"ended with {kept.how}; it is started again"
+        return found
+
     def stop(self) -> None:
         """The last started stops first, so that nobody loses what it works with."""
         for kept in reversed(self._kept):
@@ -47,7 +62,8 @@ class Upkeep:
         """The more often it ends soon after its start, the later it starts again."""
         if now - kept.started_at > _STEADY:
             kept.delay = _FIRST_DELAY
-        how = ending(kept.part.exit_code() or 0)
+        how = kept.how = ending(kept.part.exit_code() or 0)
+        kept.ends.append(now)
         again = f"starting it again in {kept.delay:.1f} s, see {kept.part.log}"
         self._notice(f"{kept.part.name} ended with {how}; {again}")
         kept.start_at = now + kept.delay

@@ -1,6 +1,7 @@
 """/healthz, /readyz and /metrics."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,7 @@ def test_it_is_ready_when_it_can_write_publish_and_query(http):
     assert answer.status_code == 200
     said = answer.json()
     assert said["ready"] is True
+    assert said["degraded"] == []
     assert set(said["checks"]) == {"store", "feed", "analytics"}
     for check in said["checks"].values():
         assert (check["ok"], check["reason"]) == (True, "")
@@ -62,6 +64,14 @@ def test_metrics_count_what_became_of_events(tenant):
 def test_metrics_tell_the_lag_of_each_follower(tenant_of_all, follower, figure):
     name = f'appizer_projection_lag_{figure}{{projection="{follower}"}}'
     assert metrics(tenant_of_all.http)[name] >= 0
+
+
+def test_one_page_has_the_metrics_of_all_roles(http):
+    operations = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    listed = set(re.findall(r"^\| `(appizer_\w+)`", operations, re.MULTILINE))
+    told = set(re.findall(r"^# HELP (appizer_\w+)", http.get("/metrics").text, re.MULTILINE))
+    assert listed <= told
+    assert metrics(http)['appizer_projector_position{role="projector"}'] > 0
 
 
 def test_metrics_and_health_tell_nothing_of_anybody(tenant):

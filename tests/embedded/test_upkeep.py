@@ -106,3 +106,27 @@ def test_what_started_last_stops_first(upkeep, told, tmp_path):
         upkeep.start(Fragile(name, told, tmp_path), now=0.0)
     upkeep.stop()
     assert told[3:] == ["stop api", "stop nats", "stop postgres"]
+
+
+def test_a_part_that_ended_once_is_in_trouble_until_it_runs_again(upkeep, told, tmp_path):
+    part = Fragile("relay", told, tmp_path)
+    upkeep.start(part, now=0.0)
+    assert upkeep.troubles(now=0.0) == {}
+    part.code = 1
+    upkeep.look(now=5.0)
+    assert upkeep.troubles(now=5.0) == {"relay": "ended with code 1; it is started again"}
+    upkeep.look(now=5.2)
+    assert upkeep.troubles(now=5.2) == {}
+
+
+def test_a_part_that_ends_again_and_again_is_in_trouble_also_while_it_runs(upkeep, told, tmp_path):
+    part = Fragile("relay", told, tmp_path)
+    upkeep.start(part, now=0.0)
+    for now in (10.0, 20.0):
+        part.code = 1
+        upkeep.look(now)
+        upkeep.look(now + 0.5)
+    assert part.code is None
+    said = "ended with code 1, 2 times within a minute; see relay.log"
+    assert upkeep.troubles(now=21.0) == {"relay": said}
+    assert upkeep.troubles(now=75.0) == {}
