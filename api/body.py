@@ -17,7 +17,7 @@ _NOT_COMPRESSED = (None, "", "identity", "gzip", "x-gzip")  # gzip: a proxy may 
 def open_body(raw: bytes, content_encoding: str | None) -> bytes:
     """Inflates gzip, never beyond MAX_REQUEST_BYTES. Raises TooLarge, Rejected."""
     if len(raw) > MAX_REQUEST_BYTES:
-        raise _too_large()
+        raise too_large()
     if raw.startswith(_GZIP):
         return _inflated(raw)
     if content_encoding not in _NOT_COMPRESSED and not _is_known(content_encoding):
@@ -36,7 +36,7 @@ def _inflated(raw: bytes) -> bytes:
     except zlib.error as error:
         raise Rejected("body", f"is not valid gzip: {error}") from None
     if len(body) > MAX_REQUEST_BYTES:
-        raise _too_large()
+        raise too_large()
     if not inflater.eof:
         raise Rejected("body", "is cut short: the gzip stream has no end")
     if inflater.unused_data:
@@ -46,6 +46,6 @@ def _inflated(raw: bytes) -> bytes:
     return body
 
 
-def _too_large() -> TooLarge:
+def too_large() -> TooLarge:
     message = f"a request may have {MAX_REQUEST_BYTES} bytes after decompression; send less at once"
     return TooLarge(message, limit_bytes=MAX_REQUEST_BYTES)

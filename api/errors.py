@@ -1,6 +1,5 @@
 """One table from what went wrong to what the caller is told, in one envelope."""
 
-import re
 from http import HTTPStatus
 from typing import Any
 
@@ -9,7 +8,8 @@ import structlog
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
-from api.dialects.request import in_words
+from api.body import too_large
+from api.shapes import told_at
 from domain import errors
 from infrastructure.database import AWAY
 
@@ -29,7 +29,6 @@ _CODES = {
     403: "INSUFFICIENT_PERMISSIONS",
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
-    413: "REQUEST_TOO_LARGE",
     500: "INTERNAL_ERROR",
 }
 _log = structlog.get_logger()
@@ -66,7 +65,9 @@ def answer_refusal(_: Request[Any, Any, Any], error: errors.AppizerError) -> Res
 def answer_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     """The framework's own refusals: unknown route, wrong method, a body of the wrong shape."""
     if error.status_code == HTTPStatus.BAD_REQUEST:
-        return answer_refusal(request, _explained(error))
+        return answer_refusal(request, _explained(request, error))
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return answer_refusal(request, too_large())
     status = error.status_code
     problem = Problem(
         error=HTTPStatus(status).phrase,
@@ -76,23 +77,19 @@ def answer_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
     return _response(problem, status, dict(error.headers or {}))
 
 
-_NAMED = re.compile(r"Object (?:contains unknown|missing required) field `(.*)`")
-_ON_THE_WIRE = {"data": "body", "start": "from"}  # what a handler can't call so, callers do
+_ON_THE_WIRE = {"data": "", "start": "from"}  # what a handler can't call so, callers do
 
 
-def _explained(error: HTTPException) -> errors.Rejected:
+def _explained(request: Request[Any, Any, Any], error: HTTPException) -> errors.Rejected:
     """The first of what the framework found, in our words."""
     issues: Any = error.extra
     if not isinstance(issues, list) or not issues:
         return errors.Rejected("body", f"is not valid JSON: {error.detail}")
-    field, issue = str(issues[0].get("key", "body")), str(issues[0].get("message"))
+    field, issue = str(issues[0].get("key", "data")), str(issues[0].get("message"))
     if issue == f"'{field}'":
         return errors.Rejected("body", "is missing; send a JSON object")
-    named = _NAMED.match(issue)
-    if named is None:
-        return errors.Rejected(_ON_THE_WIRE.get(field, field), in_words(issue))
-    path = named[1] if field == "data" else f"{field}.{named[1]}"
-    return errors.Rejected(path, "is not a field here" if "unknown" in issue else "is missing")
+    body = request.route_handler.parsed_fn_signature.parameters.get("data")
+    return told_at(issue, body and body.annotation, _ON_THE_WIRE.get(field, field))
 
 
 def answer_unreadable(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:

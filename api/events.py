@@ -11,6 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from api import cursors
+from api.shapes import refusal
 from api.waiting import MinPosition, caught_up
 from domain import conditions
 from domain.admission import UNREADABLE, checked_id
@@ -175,6 +176,8 @@ def _where(text: str | None) -> tuple[Where, ...]:
         return ()
     try:
         found = _decode_where(text)
+    except msgspec.ValidationError as error:
+        raise refusal(error, tuple[Where, ...], "where") from None
     except UNREADABLE as error:
         raise Rejected("where", f"is not a JSON list of conditions: {error}") from None
     conditions.check_all(found)

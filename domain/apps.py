@@ -8,7 +8,12 @@ from uuid import UUID
 import msgspec
 
 from domain.errors import Conflict, NotFound, Rejected
-from domain.limits import MAX_AUTHORIZED_DOMAINS, MAX_NAME_CHARS
+from domain.limits import (
+    MAX_AUTHORIZED_DOMAINS,
+    MAX_NAME_CHARS,
+    MAX_RETENTION_DAYS,
+    MIN_RETENTION_DAYS,
+)
 from domain.moments import known_zone
 
 KeyKind = Literal["write", "secret", "organisation"]
@@ -86,8 +91,9 @@ class NewApp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def create_app(wanted: NewApp, *, app_id: UUID, organisation_id: UUID, now: datetime) -> AppCreated:
-    if not 30 <= wanted.data_retention_days <= 2555:  # noqa: PLR2004  the two ends are the rule
-        raise Rejected("data_retention_days", "must lie between 30 and 2555 days")
+    if not MIN_RETENTION_DAYS <= wanted.data_retention_days <= MAX_RETENTION_DAYS:
+        issue = f"must lie between {MIN_RETENTION_DAYS} and {MAX_RETENTION_DAYS} days"
+        raise Rejected("data_retention_days", issue)
     return AppCreated(
         originator_id=app_id,
         originator_version=1,

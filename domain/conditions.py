@@ -2,9 +2,10 @@
 
 projections/conditions.py says the same to ClickHouse; tests hold the two against each other.
 
-A property is a key of the event's JSON properties; `a.b` is the key `a.b` if the object has it,
-else `b` within `a`. A name of BUILT_IN is a fact about the event itself and hides a property of
-that name.
+A property is a key of the event's JSON properties; `a.b` is the key `a.b` if the object has it
+(null too), else `b` within `a`. A name of BUILT_IN is a fact about the event itself; no other name
+begins with one `$`, so that a mistyped fact is not taken for a property. A property whose own name
+begins with `$` is written with one more: `$$plan` is the key `$plan`.
 
 Types are JSON's and are never converted: the number 5 is not the string "5". An absent property and
 one that is null are the same: not set. Strings compare by code point, case and all. The negative
@@ -19,7 +20,8 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from domain.errors import Rejected
-from domain.limits import MAX_KEY_CHARS, MAX_WHERE
+from domain.limits import MAX_KEY_CHARS, MAX_WHERE, MAX_WHERE_CHARS, MAX_WHERE_LIST
+from domain.nearest import told
 
 Operator = Literal[
     "equals",  # a string, a number, true or false
@@ -56,11 +58,10 @@ BUILT_IN = (
     "$os",
     "$device",
 )
-MAX_LIST = 100
-MAX_VALUE_CHARS = 1000
+_OF_NUMBERS = ("greater", "greater_or_equal", "less", "less_or_equal")  # facts are no numbers
 
 
-class Where(msgspec.Struct, frozen=True):
+class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     property: str
     operator: Operator
     value: Any = None
@@ -77,13 +78,31 @@ def check_all(conditions: tuple[Where, ...]) -> None:
 def check(where: Where, field: str) -> None:
     check_property(where.property, f"{field}.property")
     if where.operator not in get_args(Operator):
-        raise Rejected(f"{field}.operator", f"is none of {', '.join(get_args(Operator))}")
+        raise Rejected(f"{field}.operator", f"must be one of {', '.join(get_args(Operator))}")
+    is_fact = where.property in BUILT_IN
+    if is_fact and where.operator in _OF_NUMBERS:
+        issue = f"compares numbers, and {where.property} is text"
+        raise Rejected(f"{field}.operator", issue)
     _check_value(OPPOSITES.get(where.operator, where.operator), where.value, f"{field}.value")
+    if is_fact and where.value is not None:
+        _check_text(where, f"{field}.value")
 
 
 def check_property(name: str, field: str) -> None:
     if not name or len(name) > MAX_KEY_CHARS:
         raise Rejected(field, f"must have 1 to {MAX_KEY_CHARS} characters")
+    if name.startswith("$") and not name.startswith("$$") and name not in BUILT_IN:
+        hint = f"{told(BUILT_IN, name)}. A property of that name is `${name}`"
+        raise Rejected(field, f"is no fact of an event{hint}")
+
+
+def _check_text(where: Where, field: str) -> None:
+    """What a fact is compared with: anything else would never hold."""
+    values = where.value if isinstance(where.value, list | tuple) else [where.value]
+    if not all(isinstance(value, str) for value in values):
+        raise Rejected(field, f"must be text, as {where.property} is")
+    if "" in values:
+        raise Rejected(field, "is empty text, which no fact is; ask with is_not_set")
 
 
 def _check_value(name: Operator, value: Any, field: str) -> None:
@@ -93,8 +112,8 @@ def _check_value(name: Operator, value: Any, field: str) -> None:
         case "in":
             _check_list(value, field)
         case "contains" | "starts_with" | "ends_with":
-            if not isinstance(value, str) or not 1 <= len(value) <= MAX_VALUE_CHARS:
-                raise Rejected(field, f"must be a string of 1 to {MAX_VALUE_CHARS} characters")
+            if not isinstance(value, str) or not 1 <= len(value) <= MAX_WHERE_CHARS:
+                raise Rejected(field, f"must be a string of 1 to {MAX_WHERE_CHARS} characters")
         case "is_set":
             if value is not None:
                 raise Rejected(field, "must be left out")
@@ -104,8 +123,8 @@ def _check_value(name: Operator, value: Any, field: str) -> None:
 
 
 def _check_list(value: Any, field: str) -> None:
-    if not isinstance(value, list | tuple) or not 1 <= len(value) <= MAX_LIST:
-        raise Rejected(field, f"must be a list of 1 to {MAX_LIST} values")
+    if not isinstance(value, list | tuple) or not 1 <= len(value) <= MAX_WHERE_LIST:
+        raise Rejected(field, f"must be a list of 1 to {MAX_WHERE_LIST} values")
     for place, one in enumerate(value):
         _check_scalar(one, f"{field}[{place}]")
 
@@ -113,8 +132,8 @@ def _check_list(value: Any, field: str) -> None:
 def _check_scalar(value: Any, field: str) -> None:
     if not isinstance(value, str | bool) and not _is_number(value):
         raise Rejected(field, "must be a string, a number, true or false")
-    if isinstance(value, str) and len(value) > MAX_VALUE_CHARS:
-        raise Rejected(field, f"at most {MAX_VALUE_CHARS} characters")
+    if isinstance(value, str) and len(value) > MAX_WHERE_CHARS:
+        raise Rejected(field, f"at most {MAX_WHERE_CHARS} characters")
 
 
 def _is_number(value: Any) -> bool:
@@ -126,21 +145,20 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-def matches(where: Where, properties: Mapping[str, Any]) -> bool:
-    """`properties` is the decoded JSON, with the facts of BUILT_IN beside it under their names
-    ("" for one that is not known).
-    """
+def matches(where: Where, properties: Mapping[str, Any], facts: Mapping[str, str]) -> bool:
+    """`properties` is the decoded JSON, `facts` those of BUILT_IN ("" for one not known)."""
     if where.operator in OPPOSITES:
         positive = Where(where.property, OPPOSITES[where.operator], where.value)
-        return not matches(positive, properties)
-    found = lookup(properties, where.property)
+        return not matches(positive, properties, facts)
+    found = lookup(where.property, properties, facts)
     return found is not None and _holds(where.operator, found, where.value)
 
 
-def lookup(properties: Mapping[str, Any], name: str) -> Any:
+def lookup(name: str, properties: Mapping[str, Any], facts: Mapping[str, str]) -> Any:
     """None: not set."""
     if name in BUILT_IN:
-        return properties.get(name) or None
+        return facts.get(name) or None
+    name = key_of(name)
     if name in properties:
         return properties[name]
     found: Any = properties
@@ -149,6 +167,11 @@ def lookup(properties: Mapping[str, Any], name: str) -> Any:
             return None
         found = found[key]
     return found
+
+
+def key_of(name: str) -> str:
+    """The key that a name means which is no fact's."""
+    return name.removeprefix("$") if name.startswith("$$") else name
 
 
 def _holds(name: Operator, found: Any, value: Any) -> bool:

@@ -14,10 +14,14 @@ MAX_YEAR = 2100
 MAX_CLOCK_AHEAD_SECONDS = 24 * 3600  # a corrected timestamp may not lie further in the future
 
 MAX_AUTHORIZED_DOMAINS = 100  # of one app
+MIN_RETENTION_DAYS = 30
+MAX_RETENTION_DAYS = 2555
 
 MAX_PAGE = 1000
 DEFAULT_PAGE = 50
 MAX_BREAKDOWN = 100
 MAX_BUCKETS = 10_000
 MAX_WHERE = 20
+MAX_WHERE_LIST = 100  # values of one condition
+MAX_WHERE_CHARS = 1000  # of a string in a condition
 MAX_WAIT_SECONDS = 10.0  # how long a query waits for its min_position

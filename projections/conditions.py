@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from domain.conditions import BUILT_IN, OPPOSITES, Where
+from domain.conditions import BUILT_IN, OPPOSITES, Where, key_of
 
 _COMPARISONS = {"greater": ">", "greater_or_equal": ">=", "less": "<", "less_or_equal": "<="}
 _SEARCHES = {
@@ -42,6 +42,7 @@ def column(name: str) -> str | None:
 
 def raw(name: str, parameters: Parameters) -> str:
     """The JSON text of a property; '' where there is none."""
+    name = key_of(name)
     whole = f"JSONExtractRaw(properties, {parameters.text(name)})"
     if "." not in name:
         return whole
@@ -83,13 +84,10 @@ def _on_column(where: Where, held: str, parameters: Parameters) -> str:
             return f"({held} != '')"
         case "equals" | "in":
             values = where.value if where.operator == "in" else [where.value]
-            texts = [parameters.text(v) for v in values if isinstance(v, str) and v]
-            return f"({held} IN ({', '.join(texts)}))" if texts else "(1 = 0)"
-        case operator if operator in _SEARCHES:
+            return f"({held} IN ({', '.join(map(parameters.text, values))}))"
+        case operator:  # none that compares numbers: domain/conditions.py
             value = parameters.text(where.value)
             return f"({_SEARCHES[operator].format(text=held, value=value)})"
-        case _:
-            return "(1 = 0)"  # a string is never greater than a number
 
 
 def _on_json(where: Where, json: str, parameters: Parameters) -> str:

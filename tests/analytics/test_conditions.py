@@ -16,15 +16,30 @@ TEXT = st.text(
 )
 NUMBER = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 SCALAR = TEXT | NUMBER | st.booleans() | st.sampled_from(["5", 5, 5.0, "", "true", True, 0, -0.0])
-KEY = st.sampled_from(["a", "b", "a.b", "a.b.c", "ü", 'q"', "$country", "$event"])
+MEMBER = st.sampled_from(["a", "b", "a.b", "a.b.c", "ü", 'q"', "$country", "$plan", "$$plan"])
+PROPERTY = ["a", "b", "a.b", "a.b.c", "ü", 'q"', "$$country", "$$plan", "$$$plan"]
+FACT = st.sampled_from(["$country", "$event", "$browser"])
+KEY = st.sampled_from(PROPERTY)
 VALUE = st.recursive(
     SCALAR | st.none(),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEY, inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(MEMBER, inner, max_size=3),
     max_leaves=6,
 )
-PROPERTIES = st.dictionaries(KEY, VALUE, max_size=5)
+PROPERTIES = st.dictionaries(MEMBER, VALUE, max_size=5)
 PART = TEXT.filter(bool)
+OF_FACTS = st.one_of(
+    st.builds(Where, FACT, st.sampled_from(["equals", "not_equals"]), PART | st.just("DE")),
+    st.builds(Where, FACT, st.sampled_from(["in", "not_in"]), st.lists(PART, min_size=1)),
+    st.builds(
+        Where,
+        FACT,
+        st.sampled_from(["contains", "not_contains", "starts_with", "ends_with"]),
+        PART | st.sampled_from(["D", "se"]),
+    ),
+    st.builds(Where, FACT, st.sampled_from(["is_set", "is_not_set"])),
+)
 CONDITION = st.one_of(
+    OF_FACTS,
     st.builds(Where, KEY, st.sampled_from(["equals", "not_equals"]), SCALAR),
     st.builds(Where, KEY, st.sampled_from(["in", "not_in"]), st.lists(SCALAR, min_size=1)),
     st.builds(
@@ -43,7 +58,7 @@ CONDITION = st.one_of(
 )
 # Properties that the conditions above often hold for, beside the ones that they rarely do.
 LIKELY = st.fixed_dictionaries(
-    {}, optional={"a": SCALAR | st.dictionaries(KEY, SCALAR), "b": SCALAR, "a.b": SCALAR}
+    {}, optional={"a": SCALAR | st.dictionaries(MEMBER, SCALAR), "b": SCALAR, "a.b": SCALAR}
 )
 
 
@@ -70,17 +85,36 @@ OPERATORS = {
     "is_set": [None],
     "is_not_set": [None],
 }
+OPERATORS_OF_FACTS = {
+    "equals": ["DE", "de"],
+    "not_equals": ["DE", "de"],
+    "in": [["DE", "FR"], ["FR"]],
+    "not_in": [["DE", "FR"], ["FR"]],
+    "contains": ["D", "x"],
+    "not_contains": ["D", "x"],
+    "starts_with": ["D", "E"],
+    "ends_with": ["D", "E"],
+    "is_set": [None],
+    "is_not_set": [None],
+}
 
 
 def test_memory_and_the_engine_agree_on_every_operator_and_type(engine, facts):
     objects = [{}, *({"a": value} for value in WHOLE), {"a.b": 5}, {"a.b": None, "a": {"b": 5}}]
+    objects.append({"$country": "FR", "$plan": 5})
     conditions = [
         Where(name, operator, value)
-        for name in ("a", "a.b", "$country")
+        for name in ("a", "a.b", "$$country", "$$plan")
         for operator, values in OPERATORS.items()
         for value in values
     ]
-    assert len(conditions) > 150
+    conditions += [
+        Where(name, operator, value)
+        for name in ("$country", "$browser")
+        for operator, values in OPERATORS_OF_FACTS.items()
+        for value in values
+    ]
+    assert len(conditions) > 200
     for at in range(0, len(conditions), 60):
         _assert_agreement(engine, facts, objects, conditions[at : at + 60])
 
@@ -99,17 +133,17 @@ def _assert_agreement(engine, facts, objects, conditions):
     for place, where in enumerate(conditions):
         check(where, str(place))
     found = _asked(engine, facts, objects, all_of(conditions, parameters), parameters)
-    expected = [[matches(where, {**o, **facts}) for where in conditions] for o in objects]
+    expected = [[matches(where, o, facts) for where in conditions] for o in objects]
     assert found == expected
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(PROPERTIES | LIKELY, min_size=1, max_size=30), KEY)
+@given(st.lists(PROPERTIES | LIKELY, min_size=1, max_size=30), KEY | FACT)
 def test_a_label_is_the_string_or_the_json_of_the_value(engine, facts, objects, key):
     parameters = Parameters()
     found = _asked(engine, facts, objects, [label(key, group_key(key, parameters))], parameters)
     for properties, (shown,) in zip(objects, found, strict=True):
-        value = lookup({**properties, **facts}, key)
+        value = lookup(key, properties, facts)
         if value is None or isinstance(value, str):
             assert shown == value
         else:
@@ -146,6 +180,17 @@ WRONG = [
     ("p", "greater", "5", "value"),
     ("p", "less", True, "value"),
     ("p", "is_set", 1, "value"),
+    ("$foo", "is_set", None, "property"),
+    ("$", "is_set", None, "property"),
+    ("$Event", "equals", "x", "property"),
+    ("$event", "greater", 5, "operator"),
+    ("$event", "less_or_equal", "x", "operator"),
+    ("$event", "equals", 5, "value"),
+    ("$event", "not_equals", True, "value"),
+    ("$event", "in", ["x", 5], "value"),
+    ("$event", "contains", 5, "value"),
+    ("$country", "equals", "", "value"),
+    ("$country", "in", ["DE", ""], "value"),
 ]
 
 
@@ -156,22 +201,45 @@ def test_a_condition_that_says_nothing_is_refused_with_the_field(name, operator,
     assert refused.value.field == f"where[3].{field}"
 
 
+@pytest.mark.parametrize("name", ["$foo", "$evnt"])
+def test_an_unknown_fact_is_answered_with_those_that_there_are(name):
+    with pytest.raises(Rejected) as refused:
+        check(Where(name, "is_set"), "where[0]")
+    assert ", ".join(BUILT_IN) in refused.value.issue
+    assert f"`${name}`" in refused.value.issue
+    assert ("did you mean `$event`?" in refused.value.issue) == (name == "$evnt")
+
+
+def test_an_operator_that_is_none_is_answered_with_those_that_there_are():
+    with pytest.raises(Rejected, match=r"must be one of equals, not_equals, .*, is_not_set"):
+        check(Where("p", "like", "x"), "where[0]")
+
+
+def test_a_key_that_begins_with_a_dollar_has_one_more():
+    assert matches(Where("$$plan", "equals", 5), {"$plan": 5}, {})
+    assert matches(Where("$$event", "equals", 5), {"$event": 5}, {"$event": "purchase"})
+    assert matches(Where("$$a.b", "equals", 5), {"$a": {"b": 5}}, {})
+
+
 def test_negative_operators_hold_where_the_property_is_missing():
     for operator, value in (("not_equals", 1), ("not_in", [1]), ("not_contains", "x")):
-        assert matches(Where("p", operator, value), {})
-        assert matches(Where("p", operator, value), {"p": None})
+        assert matches(Where("p", operator, value), {}, {})
+        assert matches(Where("p", operator, value), {"p": None}, {})
 
 
 def test_types_are_not_converted():
-    assert not matches(Where("p", "equals", 5), {"p": "5"})
-    assert not matches(Where("p", "equals", True), {"p": 1})
-    assert not matches(Where("p", "greater", 4), {"p": "5"})
-    assert matches(Where("p", "equals", 5), {"p": 5.0})
+    assert not matches(Where("p", "equals", 5), {"p": "5"}, {})
+    assert not matches(Where("p", "equals", True), {"p": 1}, {})
+    assert not matches(Where("p", "greater", 4), {"p": "5"}, {})
+    assert matches(Where("p", "equals", 5), {"p": 5.0}, {})
 
 
 def test_a_key_with_a_dot_comes_before_the_path():
-    assert matches(Where("a.b", "equals", 1), {"a.b": 1, "a": {"b": 2}})
-    assert matches(Where("a.b", "equals", 2), {"a": {"b": 2}})
+    both = {"a.b": 1, "a": {"b": 2}}
+    assert matches(Where("a.b", "equals", 1), both, {})
+    assert not matches(Where("a.b", "equals", 2), both, {})
+    assert matches(Where("a.b", "equals", 2), {"a": {"b": 2}}, {})
+    assert matches(Where("a.b", "is_not_set"), {**both, "a.b": None}, {})
 
 
 def test_built_in_facts_hide_properties_of_their_name():

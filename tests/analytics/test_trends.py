@@ -110,16 +110,17 @@ def _expected(happened, question, *, start, end):
     groups = defaultdict(lambda: defaultdict(list))
     for recorded in happened:
         event = recorded.event
-        properties = {**msgspec.json.decode(event.properties), **FACTS, "$event": event.event}
+        properties = msgspec.json.decode(event.properties)
         number = int(event.user_id[1:])
-        properties["$country"] = f"C{number % 3}" if number % 4 else ""
+        facts = {**FACTS, "$event": event.event}
+        facts["$country"] = f"C{number % 3}" if number % 4 else ""
         if question.event not in (None, event.event) or not start <= event.timestamp < end:
             continue
-        if not all(matches(where, properties) for where in question.where):
+        if not all(matches(where, properties, facts) for where in question.where):
             continue
         label = ""
         if question.breakdown:
-            value = lookup(properties, question.breakdown.property)
+            value = lookup(question.breakdown.property, properties, facts)
             label = value if value is None or isinstance(value, str) else json_text(value)
         key = _key(event.timestamp, question.timezone, question.interval)
         groups[label][key].append(event.user_id)

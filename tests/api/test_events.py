@@ -254,9 +254,8 @@ def test_an_app_without_events_has_empty_answers(tenant):
     ],
 )
 def test_a_bad_parameter_is_named(tenant_of_all, problem, name, value):
-    details = problem(
-        tenant_of_all.get("/v1/events", **{name: value}), 400, "INVALID_REQUEST", field=name
-    )
+    details = problem(tenant_of_all.get("/v1/events", **{name: value}), 400, "INVALID_REQUEST")
+    assert details["field"].partition("[")[0] == name
     assert details["issue"]
 
 

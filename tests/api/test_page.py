@@ -6,13 +6,13 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
 
 from api import errors as wire
-from domain import errors, limits
+from domain import conditions, errors, limits
 
 PAGE = (Path(__file__).parents[2] / "docs/api.md").read_text()
 EXAMPLES = re.findall(r"```console\n\$ (curl .*?)\n(\d{3})\n(.*?)\n```", PAGE, re.DOTALL)
@@ -77,7 +77,25 @@ def test_the_limits_of_the_page_are_those_in_force():
     assert rows["numbers"].startswith("±2^53")
     assert limits.MAX_NUMBER == 2**53
     assert rows["authorized domains"] == str(limits.MAX_AUTHORIZED_DOMAINS)
-    assert rows["conditions"].startswith(f"{limits.MAX_WHERE},")
+    assert rows["retention of an app"] == (
+        f"{limits.MIN_RETENTION_DAYS} to {limits.MAX_RETENTION_DAYS} days"
+    )
+    assert rows["conditions"] == str(limits.MAX_WHERE)
+    assert rows["values in the list of a condition"] == str(limits.MAX_WHERE_LIST)
+    assert rows["a string in a condition"] == f"{limits.MAX_WHERE_CHARS} characters"
+    assert rows["a property's name in a condition or a breakdown"] == (
+        f"{limits.MAX_KEY_CHARS} characters"
+    )
+    assert rows["a page"].startswith(f"{limits.MAX_PAGE} events")
+    assert rows["series of a breakdown"].startswith(f"{limits.MAX_BREAKDOWN},")
+    assert rows["buckets of a trend"] == str(limits.MAX_BUCKETS)
+    assert rows["`from`, `to`"] == f"the years {limits.MIN_YEAR} to {limits.MAX_YEAR}"
+    assert rows["waiting for `min_position`"] == f"{limits.MAX_WAIT_SECONDS:.0f} seconds"
+
+
+def test_the_page_names_every_operator_and_every_fact():
+    assert [name for name in get_args(conditions.Operator) if f"`{name}`" not in PAGE] == []
+    assert [name for name in conditions.BUILT_IN if f"`{name}`" not in PAGE] == []
 
 
 def test_the_page_names_every_code_of_a_refusal():

@@ -1,5 +1,7 @@
 """The address's parameters: what is unknown, empty, double or in another form is never ignored."""
 
+import json
+
 import pytest
 
 ROUTES = [
@@ -118,3 +120,53 @@ def test_a_parameter_that_is_given_twice_is_refused(days, problem):
 def test_a_value_may_read_null(days):
     assert names(days, event_name="null") == []
     assert names(days, user_id="null") == []
+
+
+# --- conditions and bodies -----------------------------------------------------------------
+
+RANGE = {"from": "2026-11-01", "to": "2026-11-03"}
+PLAIN = {"property": "a", "operator": "is_set"}
+OPERATORS = "must be one of equals, not_equals, in, not_in, contains, not_contains, starts_with,"
+SHAPES = [
+    ({"intervall": "day"}, "intervall", "did you mean `interval`? Known: from, to, event, "),
+    ({"interval": "minute"}, "interval", "must be one of hour, day, week, month"),
+    ({"measure": "median"}, "measure", "must be one of total, unique"),
+    ({"breakdown": {"property": "a", "limits": 1}}, "breakdown.limits", "`limit`"),
+    ({"breakdown": {"property": "$foo"}}, "breakdown.property", "$event, $kind, $source"),
+    ({"where": [{**PLAIN, "values": 1}]}, "where[0].values", "did you mean `value`?"),
+    ({"where": [PLAIN, {**PLAIN, "operator": "is"}]}, "where[1].operator", OPERATORS),
+    ({"where": [{**PLAIN, "property": "$foo"}]}, "where[0].property", "$event, $kind, $source"),
+    ({"where": [{"operator": "is_set"}]}, "where[0].property", "is missing"),
+    ({"where": ["a"]}, "where[0]", "expected `object`"),
+    ({"timezone": "localtime"}, "timezone", "Europe/Berlin"),
+]
+
+
+@pytest.mark.parametrize(("asked", "field", "issue"), SHAPES)
+def test_what_a_question_may_not_say_is_named_with_what_it_may(days, problem, asked, field, issue):
+    headers = days.bearer(days.secret_key)
+    body = {**RANGE, **asked}
+    answer = days.http.post("/v1/analytics/trends", headers=headers, json=body)
+    assert issue in problem(answer, 400, "INVALID_REQUEST", field=field)["issue"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "field", "issue"), [shape for shape in SHAPES if shape[1].startswith("where")]
+)
+def test_the_list_refuses_the_same_conditions(days, problem, asked, field, issue):
+    answer = days.get("/v1/events", where=json.dumps(asked["where"]))
+    assert issue in problem(answer, 400, "INVALID_REQUEST", field=field)["issue"]
+
+
+def test_the_kind_of_a_key_is_told_too(days, problem):
+    url, headers = f"/v1/apps/{days.app_id}/keys", days.bearer(days.org_key)
+    answer = days.http.post(url, headers=headers, json={"kind": "admin"})
+    details = problem(answer, 400, "INVALID_REQUEST", field="kind")
+    assert details["issue"] == "must be one of write, secret, organisation"
+
+
+def test_facts_are_text(days, problem):
+    for operator, value, wrong in (("greater", 5, "operator"), ("equals", 5, "value")):
+        where = json.dumps([{"property": "$event", "operator": operator, "value": value}])
+        answer = days.get("/v1/events", where=where)
+        problem(answer, 400, "INVALID_REQUEST", field=f"where[0].{wrong}")

@@ -1,0 +1,70 @@
+"""What msgspec finds wrong with a value, told by its field and with what would be right there."""
+
+import re
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+
+from api.dialects.request import in_words
+from domain.errors import Rejected
+from domain.limits import MAX_NAME_CHARS
+from domain.nearest import told
+
+_NAMED = re.compile(r"Object (contains unknown|missing required) field `(.*)`$", re.DOTALL)
+_PLACE = re.compile(r" - at `\$([^`]*)`$")
+_STEP = re.compile(r"\[[^]]*\]|[^.\[\]]+")
+
+
+def refusal(error: msgspec.ValidationError, kind: Any, field: str) -> Rejected:
+    """`error` came from decoding a value of type `kind`, which callers know as `field`."""
+    place = _PLACE.search(str(error))
+    return told_at(_PLACE.sub("", str(error)), kind, place[1] if place else "", field=field)
+
+
+def told_at(issue: str, kind: Any, path: str, *, field: str = "") -> Rejected:
+    """`path`: where in it, such as `[0].operator`; empty for the whole of it."""
+    here = _type_at(kind, path)
+    whole = f"{field}{path if field else path.lstrip('.')}"
+    named = _NAMED.match(issue)
+    if named is not None:
+        name = named[2][:MAX_NAME_CHARS]
+        missing = named[1].startswith("missing")
+        wrong = "is missing" if missing else f"is no field here{told(_names(here), name)}"
+        return Rejected(f"{whole}.{name}" if whole else name, wrong)
+    if issue.startswith("Invalid enum value") and (choices := _choices(here)):
+        return Rejected(whole, f"must be one of {', '.join(choices)}")
+    return Rejected(whole or "body", in_words(issue))
+
+
+def _type_at(kind: Any, path: str) -> Any:
+    """None where it can't be told."""
+    for step in _STEP.findall(path):
+        kind = _inner(kind, step)
+    return _plain(kind)
+
+
+def _inner(kind: Any, step: str) -> Any:
+    kind = _plain(kind)
+    if step.startswith("["):
+        return next(iter(get_args(kind)), None)
+    return next((f.type for f in _fields(kind) if f.encode_name == step), None)
+
+
+def _plain(kind: Any) -> Any:
+    """Of `X | None` the X."""
+    if isinstance(kind, type) or get_origin(kind) in (Literal, tuple, list):
+        return kind
+    return next((one for one in get_args(kind) if one is not type(None)), kind)
+
+
+def _fields(kind: Any) -> tuple[msgspec.structs.FieldInfo, ...]:
+    is_struct = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    return msgspec.structs.fields(kind) if is_struct else ()
+
+
+def _names(kind: Any) -> list[str]:
+    return [field.encode_name for field in _fields(kind)]
+
+
+def _choices(kind: Any) -> list[str]:
+    return [str(one) for one in get_args(kind)] if get_origin(kind) is Literal else []
