@@ -137,7 +137,9 @@ def _rebuilt(url: str, analytics: AnalyticsEngine) -> float:
     garbage.seldom()  # as `appizer projections rebuild` does
     with open_log(url) as log:
         started = time.perf_counter()
-        RebuildEvents(engine, log, analytics, Enrichment("")).swap(lambda _done, _of: None)
+        RebuildEvents(engine, log, analytics, Settings(database_url=url)).swap(
+            lambda _done, _of: None
+        )
         spent = time.perf_counter() - started
     engine.dispose()
     return spent

@@ -52,7 +52,7 @@ def run(settings: Settings) -> None:
     _replace_outdated(settings, models)
     analytics = AnalyticsEngine(settings.analytics_url)
     enrichment = Enrichment(settings.country_database)
-    _replace_outdated_events(settings, engine, analytics, enrichment)
+    _replace_outdated_events(settings, engine, analytics)
     events = EventProjector(engine, analytics, enrichment, settings)
     events.start()
     garbage.seldom()
@@ -145,7 +145,7 @@ def _replace_outdated(settings: Settings, models: ReadModels) -> None:
 
 
 def _replace_outdated_events(
-    settings: Settings, engine: Engine, analytics: AnalyticsEngine, enrichment: Enrichment
+    settings: Settings, engine: Engine, analytics: AnalyticsEngine
 ) -> None:
     with engine.connect() as connection:
         live = checkpoints.read(connection, event_projector.NAME)
@@ -153,4 +153,4 @@ def _replace_outdated_events(
         return
     _log.info("building a new version", projection=live.name)
     with open_log(settings.database_url) as log:
-        RebuildEvents(engine, log, analytics, enrichment).swap(lambda _done, _of: None)
+        RebuildEvents(engine, log, analytics, settings).swap(lambda _done, _of: None)

@@ -19,18 +19,16 @@ from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.checkpoints import Checkpoint
 from infrastructure.enrichment import Enrichment
 from infrastructure.event_projector import NAME, VERSION
-from infrastructure.event_rows import Rows
-from infrastructure.event_store.chunks import Chunk, read_chunks
-from infrastructure.event_store.reader import read_log_id, read_page
+from infrastructure.event_store.reader import read_log_id
 from infrastructure.event_writer import EventWriter, digest, drop_table, exchange
-from infrastructure.read_models import decode
 from infrastructure.rebuild import Progress, Rebuilt, adopt_parked, alone, forget_parked
-from projections.events import SHADOW, TABLE, Block
-from projections.projection import Recorded
+from infrastructure.rebuild_rows import PAGE, Made, Maker, makers
+from infrastructure.settings import Settings
+from projections.events import SHADOW, TABLE
 
-_PAGE = 10_000  # positions read at once: 320 MB at the very most
 _INSERT_ROWS = 100_000  # large parts need fewer merges
 _INSERT_BYTES = 64 * 2**20
+_MANY = 1_000_000  # positions that are worth the start of more processes
 _CLOSE = 20_000  # this far behind, the rest is written with the live one held
 
 
@@ -40,13 +38,15 @@ class RebuildEvents:
         engine: Engine,
         log: psycopg.Connection[Any],
         analytics: AnalyticsEngine,
-        enrichment: Enrichment,
+        settings: Settings,
     ) -> None:
+        enrichment = Enrichment(settings.country_database)
+        self._settings = settings
         self._engine = engine
         self._log = log
         self._analytics = analytics
-        self._enrichment = enrichment
-        self._rows = Rows(engine, enrichment)
+        self._rules = enrichment.fingerprint
+        self._maker = Maker(engine, log, enrichment)
         self._writer = EventWriter(analytics, SHADOW)
         self._log_id: UUID = read_log_id(log)
 
@@ -93,7 +93,7 @@ class RebuildEvents:
 
     def _build(self, progress: Progress) -> None:
         self._begin()
-        self._rows.prepare()
+        self._maker.prepare()
         while True:
             target = self._live_position()
             progress(self._writer.position, target)
@@ -113,7 +113,7 @@ class RebuildEvents:
             checkpoints.write(connection, self._checkpoint())
 
     def _goes_on_from(self, begun: Checkpoint) -> bool:
-        same = (self._writer.generation, VERSION, self._enrichment.fingerprint)
+        same = (self._writer.generation, VERSION, self._rules)
         return (begun.filling, begun.version, begun.rules) == same
 
     def _checkpoint(self) -> Checkpoint:
@@ -122,61 +122,35 @@ class RebuildEvents:
             version=VERSION,
             position=self._writer.position,
             filling=self._writer.generation,
-            rules=self._enrichment.fingerprint,
+            rules=self._rules,
         )
 
     def _fill(self, target: int, progress: Progress = lambda _done, _of: None) -> None:
-        """One insert is written while the next one is read and made."""
         self._mend(min(target, self._writer.head(self._writer.position)))
+        if target - self._writer.position < _MANY:
+            self._insert(self._maker.made(self._writer.position, target), target, progress)
+            return
+        with makers(self._settings) as several:
+            self._insert(several.made(self._writer.position, target), target, progress)
+
+    def _mend(self, upto: int) -> None:
+        """What a killed rebuild wrote after its checkpoint need not be whole."""
+        while (after := self._writer.position) < upto:
+            last = min(upto, after + PAGE)
+            present = self._writer.present(after, last)
+            self._writer.insert(self._maker.make_missing(after, last, present).blocks, last)
+
+    def _insert(self, pages: Iterator[Made], target: int, progress: Progress) -> None:
+        """One insert is written while the next one is made."""
         with ThreadPoolExecutor(1, thread_name_prefix="rebuild") as writing:
             written: Future[None] | None = None
-            for blocks, last in self._inserts(self._writer.position, target):
+            for blocks, last in _inserts(pages, target):
                 if written is not None:
                     written.result()
                     progress(self._writer.position, target)
                 written = writing.submit(self._writer.insert, blocks, last)
             if written is not None:
                 written.result()
-
-    def _mend(self, upto: int) -> None:
-        """What a killed rebuild wrote after its checkpoint need not be whole."""
-        while (after := self._writer.position) < upto:
-            page = self._page(after, min(upto, after + _PAGE))
-            last = page[-1].position
-            present = self._writer.present(after, last)
-            missing = [recorded for recorded in page if recorded.position not in present]
-            self._writer.insert(self._rows.of(missing, parked_as=SHADOW).data, last)
-
-    def _inserts(self, after: int, target: int) -> Iterator[tuple[list[bytes], int]]:
-        """Blocks, and the position up to which they are the log's."""
-        blocks: list[bytes] = []
-        rows = size = 0
-        for chunk in self._chunks(after, target):
-            block = self._rows.of_chunk(chunk) or self._one_by_one(chunk)
-            if block.rows:
-                blocks.append(block.data)
-            rows += block.rows
-            size += len(block.data)
-            if rows >= _INSERT_ROWS or size >= _INSERT_BYTES or chunk.upto == target:
-                yield blocks, chunk.upto
-                blocks, rows, size = [], 0, 0
-
-    def _chunks(self, after: int, target: int) -> Iterator[Chunk]:
-        """One page is decoded while the next one is read."""
-        with ThreadPoolExecutor(1, thread_name_prefix="rebuild") as reading:
-            chunks: list[Chunk] = []
-            for first in range(after, target, _PAGE):
-                upto = min(target, first + _PAGE)
-                coming = reading.submit(read_chunks, self._log, first, upto)
-                yield from chunks
-                chunks = coming.result()
-            yield from chunks
-
-    def _one_by_one(self, chunk: Chunk) -> Block:
-        return self._rows.of(self._page(chunk.after, chunk.upto), parked_as=SHADOW)
-
-    def _page(self, after: int, upto: int) -> list[Recorded]:
-        return [decode(entry) for entry in read_page(self._log, after, upto - after)]
 
     def _live_position(self) -> int:
         with self._engine.connect() as connection:
@@ -189,6 +163,19 @@ class RebuildEvents:
             live,
             version=VERSION,
             filling=self._writer.generation,
-            rules=self._enrichment.fingerprint,
+            rules=self._rules,
         )
         checkpoints.write(connection, moved)
+
+
+def _inserts(pages: Iterator[Made], target: int) -> Iterator[tuple[list[bytes], int]]:
+    """Blocks, and the position up to which they are the log's."""
+    blocks: list[bytes] = []
+    rows = size = 0
+    for page in pages:
+        blocks += page.blocks
+        rows += page.rows
+        size += sum(map(len, page.blocks))
+        if rows >= _INSERT_ROWS or size >= _INSERT_BYTES or page.upto == target:
+            yield blocks, page.upto
+            blocks, rows, size = [], 0, 0

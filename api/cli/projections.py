@@ -220,12 +220,11 @@ def _events_builder(
 ) -> Iterator[Builder]:
     """Imported here: only this one needs the analytics engine and the user agent parser."""
     from infrastructure.analytics_engine import AnalyticsEngine
-    from infrastructure.enrichment import Enrichment
     from infrastructure.rebuild_events import RebuildEvents
 
     analytics = AnalyticsEngine(settings.analytics_url)
     try:
-        yield RebuildEvents(engine, log, analytics, Enrichment(settings.country_database))
+        yield RebuildEvents(engine, log, analytics, settings)
     finally:
         analytics.close()
 

@@ -247,7 +247,7 @@ def test_a_swap_by_a_rebuild_in_between_is_noticed(following, stored, positions,
         try:
             while not stop.is_set():
                 with open_log(settings.database_url) as log:
-                    RebuildEvents(engine, log, analytics, Enrichment()).swap(ignore)
+                    RebuildEvents(engine, log, analytics, settings).swap(ignore)
         except Exception as error:  # noqa: BLE001  told below
             failures.append(error)
         finally:
@@ -292,8 +292,8 @@ def test_a_rebuild_killed_in_its_swap_does_not_bring_the_old_rows_back(
         old = "ALTER TABLE events UPDATE country = 'XX' WHERE 1 SETTINGS mutations_sync = 1"
         analytics.command(old)
         with pytest.raises(Killed):
-            KilledInTheSwap(engine, log, analytics, Enrichment()).swap(ignore)
-        RebuildEvents(engine, log, analytics, Enrichment()).swap(ignore)
+            KilledInTheSwap(engine, log, analytics, settings).swap(ignore)
+        RebuildEvents(engine, log, analytics, settings).swap(ignore)
         countries = analytics.query("SELECT DISTINCT country FROM events").rows
     assert [tuple(row) for row in countries] == [("",)]
     assert stored() == following.tracked()

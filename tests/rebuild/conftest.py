@@ -101,7 +101,7 @@ class System:
 
     def _builder(self, name: str, log: psycopg.Connection[Any]) -> Any:
         if name == "events":
-            return RebuildEvents(self.engine, log, self.analytics, Enrichment())
+            return RebuildEvents(self.engine, log, self.analytics, self.settings)
         return Rebuild(self.engine, log, next(p for p in PROJECTIONS if p.name == name))
 
     def change(self, statement: str) -> None:

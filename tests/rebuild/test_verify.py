@@ -4,9 +4,12 @@ import signal
 import subprocess
 import sys
 import threading
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
+
+from infrastructure import rebuild_events, rebuild_rows
 
 NAMES = ("apps", "people", "failed_events", "events")
 MORTAL = Path(__file__).with_name("rebuild_process.py")
@@ -152,8 +155,10 @@ def killed(environment):
             env=environment,
             check=False,
             capture_output=True,
+            timeout=120,
         )
         assert ended.returncode == -signal.SIGKILL, ended.stderr
+        return ended
 
     return run
 
@@ -182,6 +187,27 @@ def test_of_events_it_keeps_the_rows_that_it_had(built, killed, rebuild_command,
     assert rows[0] > 50
     assert said.equal is (True if how == "verify" else None)
     assert results(rebuild_command("events", "--verify"))[0]["equal"]
+
+
+def test_a_long_one_is_made_in_several_processes(built, monkeypatch):
+    monkeypatch.setattr(rebuild_events, "_MANY", 0)
+    monkeypatch.setattr(rebuild_events, "_CLOSE", 0)
+    monkeypatch.setattr(rebuild_events, "_INSERT_ROWS", 20)
+    monkeypatch.setattr(rebuild_rows, "PAGE", 20)
+    seen = []
+    said = built.rebuild("events", "verify", lambda *_: seen.append(len(active_children())))
+    assert said.equal
+    assert max(seen) > 0
+    built.swap("events")
+    monkeypatch.setattr(rebuild_events, "_MANY", 1_000_000)
+    assert built.verify("events").equal
+
+
+def test_killed_it_takes_its_processes_with_it(built, killed):
+    """Who has its output still open would keep this waiting."""
+    ended = killed("events", "swap", "half", "several")
+    assert ended.stdout.split()  # they were there
+    assert built.verify("events").equal
 
 
 def test_one_that_was_begun_with_other_rules_begins_anew(built, killed):
