@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from commands.ingest import Outcome, Submitted, Unjudged, refused, take
+from commands.ingest import NOT_REPLAYABLE, Outcome, Submitted, Unjudged, refused, take
 from commands.ports import Clock, Log
 from domain.admission import Arrival, arrived
 from domain.errors import Overloaded, Rejected
@@ -26,6 +26,7 @@ from domain.tracking import Client, Refused, Tracked
 
 SOURCE = "import"
 FIELDS = ("event", "user_id", "anonymous_id", "timestamp", "message_id")
+ROW = "row"  # the field of a refusal that is about no single field
 SAMPLE_ROWS = 1000  # what the kinds of columns are read from
 
 # Compared in lower case without punctuation: `User ID`, `user_id` and `userId` are one name.
@@ -80,6 +81,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan(names: Sequence[str], sample: Sequence[Row], wanted: Wanted) -> Plan:
     """Raises Rejected, which names the option that mends it."""
+    if "message_id" in wanted.constants:
+        issue = "would make one event of all rows; say --map message_id=COLUMN"
+        raise Rejected("--set message_id", issue)
     columns = {field: _named(names, field, column) for field, column in wanted.columns.items()}
     for field in FIELDS:
         found = _usual(names, field)
@@ -91,7 +95,7 @@ def plan(names: Sequence[str], sample: Sequence[Row], wanted: Wanted) -> Plan:
             columns.setdefault(field, field)
     return Plan(
         columns=columns,
-        constants={name: parsed(value) for name, value in wanted.constants.items()},
+        constants={n: v if n in FIELDS else parsed(v) for n, v in wanted.constants.items()},
         kinds=_kinds(names, sample) if wanted.typed else {},
         zone=wanted.zone,
     )
@@ -126,7 +130,7 @@ def _kinds(names: Sequence[str], sample: Sequence[Row]) -> dict[str, Kind]:
     """
     kinds: dict[str, Kind] = {}
     for name in names:
-        values = [row.cells[name] for row in sample if name in row.cells]
+        values = [row.cells[name] for row in sample if name in row.cells and not row.problem]
         if not values or not all(isinstance(value, str) for value in values):
             continue
         if all(_number(value) is not None for value in values):
@@ -165,7 +169,7 @@ class Drafting:
         constants = plan.constants.items()
         self._fields = {name: value for name, value in constants if name in FIELDS}
         self._properties = {name: value for name, value in constants if name not in FIELDS}
-        self._salt = _encode(plan.constants) if plan.constants else b""
+        self._salt = _salt(plan.constants)
 
     def body(self, row: Row) -> bytes:
         """Raises Rejected for a row that can't be read whole. Call it for every row in turn, or
@@ -173,28 +177,25 @@ class Drafting:
         """
         message_id = self.message_id(row)
         if row.problem is not None:
-            raise Rejected("row", row.problem)
+            raise Rejected(ROW, row.problem)
         message = self._fields | {"message_id": message_id}
         for field, column in self._named:
-            value = row.cells.get(column)
-            if value is None and "." in column:
-                value = _inside(row.cells, column)
-            if value is not None and field != "message_id":
+            value = _cell(row.cells, column)
+            if value is not None:
                 message[field] = value
-        for field in ("event", "user_id", "anonymous_id"):
-            if message.get(field).__class__ is int:
-                message[field] = str(message[field])
         message["event_name"] = message.pop("event", None)
-        message["timestamp"] = read_time(message.get("timestamp"), self._zone)
+        message["timestamp"] = _moment(message.get("timestamp"), self._zone)
         if isinstance(row.cells.get("context"), dict):
             message["context"] = row.cells["context"]
         message["properties"] = self._other(row.cells)
         return _encoded(message)
 
-    def message_id(self, row: Row) -> str:
+    def message_id(self, row: Row) -> Any:
+        """As the row says it, of whatever type: the rules judge it."""
         column = self._plan.columns.get("message_id")
-        if column is not None and row.cells.get(column):
-            return str(row.cells[column])
+        given = None if column is None else _cell(row.cells, column)
+        if given is not None:
+            return given
         content = blake2b(_content(row.cells) + self._salt, digest_size=16).digest()
         before = self._seen.get(content, 0)
         self._seen[content] = before + 1
@@ -210,6 +211,8 @@ class Drafting:
         for column, value in cells.items():
             if column in self._own or (column in _OBJECTS and isinstance(value, dict)):
                 continue
+            if given.__class__ is dict and column in given:
+                raise Rejected(column, "stands beside `properties` and in it; send it once")
             properties[column] = parsed(value) if column in kinds else value
         return properties
 
@@ -224,7 +227,7 @@ def _encoded(message: dict[str, Any]) -> bytes:
         return _encode_as_given(message)
     except UnicodeEncodeError:
         issue = "is not UTF-8; say which encoding it is in, such as --encoding latin-1"
-        raise Rejected("row", issue) from None
+        raise Rejected(ROW, issue) from None
 
 
 def _content(cells: dict[str, Any]) -> bytes:
@@ -232,6 +235,17 @@ def _content(cells: dict[str, Any]) -> bytes:
         return _encode(cells)
     except UnicodeEncodeError:
         return repr(sorted(cells.items())).encode(errors="backslashreplace")
+
+
+def _salt(constants: Mapping[str, Any]) -> bytes:
+    """Part of what each row says."""
+    read = {n: parsed(v) if isinstance(v, str) else v for n, v in constants.items()}
+    return _encode(read) if read else b""
+
+
+def _cell(cells: dict[str, Any], column: str) -> Any:
+    value = cells.get(column)
+    return _inside(cells, column) if value is None and "." in column else value
 
 
 def _inside(cells: dict[str, Any], path: str) -> Any:
@@ -244,18 +258,37 @@ def _inside(cells: dict[str, Any], path: str) -> Any:
     return value
 
 
+def _moment(value: Any, zone: ZoneInfo) -> Any:
+    """What a request leaves out happened when it came; a row of a file did not."""
+    if value is None:
+        raise Rejected("timestamp", "is missing; a row must say when it happened")
+    return read_time(value, zone)
+
+
 def read_time(value: Any, zone: ZoneInfo) -> Any:
-    """A datetime with an offset, or an epoch number; anything else as it is, to be refused."""
+    """A datetime with an offset, or an epoch number; anything else as it is, to be refused.
+
+    What the API takes is read as the API reads it. Beside that, files have dates, and numbers as
+    text.
+    """
     if not isinstance(value, str):
         return value
     text = value.strip()
     if _NUMBER.fullmatch(text) and not _DAY.fullmatch(text):
         return float(text) if "." in text else int(text)
     try:
-        found = datetime.fromisoformat(text)
+        found = _iso_8601(text)
     except ValueError:
         return value
     return found.replace(tzinfo=zone) if found.tzinfo is None else found
+
+
+def _iso_8601(text: str) -> datetime:
+    """Raises ValueError."""
+    try:
+        return msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        return datetime.fromisoformat(text)
 
 
 # --- taking them ---------------------------------------------------------------------------
@@ -322,13 +355,15 @@ def _next_batch(job: Import, rows: Iterator[Row], drafting: Drafting) -> _Batch 
             submitted.append(msgspec.structs.replace(message, source=SOURCE))
         except Rejected as error:
             refusals.append(Refusal(row, error.field, error.issue))
-            submitted.append(_refused(job, arrival, error, body or _content(row.cells)))
+            submitted.append(_refused(job, arrival, error, body, row))
     return _Batch(row.number, submitted, refusals) if submitted else None
 
 
-def _refused(job: Import, arrival: Arrival, error: Rejected, body: bytes) -> Refused:
-    body = body[:MAX_EVENT_BYTES]  # of one that is too large the beginning is kept, as evidence
-    unjudged = Unjudged(body, job.dialect, None, arrival.received_at, None, arrival.client)
+def _refused(job: Import, arrival: Arrival, error: Rejected, body: bytes, row: Row) -> Refused:
+    """Of a row that became no message its cells are kept, as evidence."""
+    dialect = job.dialect if 0 < len(body) <= MAX_EVENT_BYTES else NOT_REPLAYABLE
+    kept = (body or _content(row.cells))[:MAX_EVENT_BYTES]  # of one too large the beginning
+    unjudged = Unjudged(kept, dialect, None, arrival.received_at, None, arrival.client)
     return refused(unjudged, error)
 
 

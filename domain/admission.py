@@ -207,6 +207,14 @@ def _survey(found: dict[str, Any]) -> tuple[int, bool]:
     return keys, True
 
 
+def may_lack_keys(body: bytes, found: dict[str, Any]) -> bool:
+    """Whether `found`, which a decoder made of `body`, may lack members whose key comes twice.
+    `domain.json_objects.examine` knows.
+    """
+    keys, _ = _survey(found)
+    return not _all_keys_differ(body, keys, flat=False)
+
+
 def _all_keys_differ(body: bytes, keys: int, *, flat: bool) -> bool:
     """False also when in doubt. A decoder drops the first of two equal keys, so `keys` (those
     that it kept) is less than the keys written. Each of these is followed by a colon, and all but

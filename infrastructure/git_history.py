@@ -217,10 +217,15 @@ def person(email: str, *, plain: bool) -> str:
 
 
 def _place(path: str) -> dict[str, str]:
-    """`path` is the first part, which makes a good breakdown; `folder` the whole way."""
+    """`path` is the first part, which makes a good breakdown; `file` is all of it."""
     file = PurePosixPath(path)
     folder = str(file.parent)
-    found = {"path": file.parts[0], "folder": "" if folder == "." else folder, "ext": file.suffix}
+    found = {
+        "file": path,
+        "folder": "" if folder == "." else folder,
+        "path": file.parts[0],
+        "ext": file.suffix,
+    }
     return {name: value for name, value in found.items() if value}
 
 

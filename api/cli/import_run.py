@@ -20,6 +20,7 @@ from api.cli.instance import settings_for
 from api.cli.output import escaped, print_json, say
 from api.dialects import native
 from commands.importing import (
+    ROW,
     SAMPLE_ROWS,
     Drafting,
     Import,
@@ -34,6 +35,7 @@ from commands.importing import (
 from domain.admission import arrived
 from domain.errors import Rejected
 from domain.tracking import Client
+from infrastructure.csv_rows import Unreadable
 from infrastructure.database import open_log
 from infrastructure.event_store.group_commit import GroupCommit
 from infrastructure.event_store.reader import read_log_id
@@ -43,6 +45,7 @@ from infrastructure.settings import Settings
 _SHOWN_REFUSALS = 5
 _SHOWN_DRY = 5
 _MILESTONE_SECONDS = 1.0
+_COUNTING = 2  # raise it when the same file has other rows than before
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,16 +74,19 @@ class Source(Protocol):
 
 
 class Origin(NamedTuple):
-    """`file`: a name under which the same rows are found again in the same order."""
+    """`file`: a name under which the same rows are found again in the same order. `options`: those
+    that decide what a row says, so that another choice makes another event of it.
+    """
 
     source: Source
     rows: Iterator[Row]
+    options: str
     file: str | None = None
 
 
 class Summary(msgspec.Struct, kw_only=True):
     """`conflicts`: rows whose message id belongs to another event, which stays as it is;
-    `skipped`: rows that an interrupted run is known to have done.
+    `skipped`: rows that an interrupted run is known to have done; `complete`: to the last row.
     """
 
     accepted: int = 0
@@ -92,6 +98,7 @@ class Summary(msgspec.Struct, kw_only=True):
     events_per_second: int = 0
     position: int = 0
     caught_up: bool | None = None
+    complete: bool = False
 
     def add(self, settled: Settled) -> None:
         counts = {"accepted": 0, "duplicate": 0, "conflict": 0, "rejected": 0}
@@ -109,23 +116,45 @@ class Summary(msgspec.Struct, kw_only=True):
 
 
 def run(options: Options, origin: Origin, wanted: Wanted) -> int:
-    """The exit code: FAILED when a row was not taken."""
-    sample = list(islice(origin.rows, SAMPLE_ROWS))
-    names = origin.source.columns or list(dict.fromkeys(n for row in sample for n in row.cells))
-    if not sample:
-        return _finish(options, Summary())
+    """The exit code: FAILED when a row was not taken. Says what was stored when Ctrl-C ends it."""
+    summary = Summary()
     try:
-        planned = plan(names, sample, wanted)
-    except Rejected as error:
-        raise click.UsageError(error.message) from None
+        return _run(options, origin, wanted, summary)
+    except KeyboardInterrupt:
+        say(_interrupted(summary))
+        raise
+
+
+def _run(options: Options, origin: Origin, wanted: Wanted, summary: Summary) -> int:
+    sample = list(islice(origin.rows, SAMPLE_ROWS))
+    if not sample:
+        return _finish(options, summary, origin)
+    planned = _planned(origin.source.columns, sample, wanted)
     if options.dry_run:
         return _preview(planned, sample)
     settings = settings_for(options.data)
     rows = islice(chain(sample, origin.rows), options.limit)
-    summary = asyncio.run(_import(options, settings, origin._replace(rows=rows), planned))
+    asyncio.run(_import(options, settings, origin._replace(rows=rows), planned, summary))
+    summary.complete = True
     if options.wait and summary.position:
         summary.caught_up = wait_for_read_models(settings, summary.position, options.wait)
-    return _finish(options, summary)
+    return _finish(options, summary, origin)
+
+
+def _planned(columns: Sequence[str], sample: Sequence[Row], wanted: Wanted) -> Plan:
+    """Raises click.UsageError, and Unreadable when there is no good row to plan by."""
+    good = [row for row in sample if not row.problem]
+    if not columns and not good:
+        raise Unreadable(f"no row of the first {len(sample):,} can be read: {_told(sample[0])}")
+    names = columns or list(dict.fromkeys(n for row in good for n in row.cells))
+    try:
+        return plan(names, sample, wanted)
+    except Rejected as error:
+        raise click.UsageError(error.message) from None
+
+
+def _told(row: Row) -> str:
+    return f"row {row.number} {row.problem}"
 
 
 def _preview(planned: Plan, sample: Sequence[Row]) -> int:
@@ -143,7 +172,9 @@ def _preview(planned: Plan, sample: Sequence[Row]) -> int:
     return Exit.OK
 
 
-async def _import(options: Options, settings: Settings, origin: Origin, planned: Plan) -> Summary:
+async def _import(
+    options: Options, settings: Settings, origin: Origin, planned: Plan, summary: Summary
+) -> None:
     app_id = chosen_app(settings, options.app)
     milestone = _milestone(settings, origin, app_id, planned)
     log = GroupCommit(
@@ -162,32 +193,38 @@ async def _import(options: Options, settings: Settings, origin: Origin, planned:
     log.start()
     try:
         with ExitStack() as stack:
-            watcher = Watcher(stack, options, origin.source, milestone)
-            skip = milestone.read()
+            watcher = Watcher(stack, options, origin.source, milestone, summary)
+            summary.skipped = skip = milestone.read()
             async for settled in import_rows(job, origin.rows, Drafting(planned), skip=skip):
                 watcher.see(settled)
             milestone.clear()
-            return watcher.done(skip)
+            watcher.done()
     finally:
         await log.close()
 
 
 def _milestone(settings: Settings, origin: Origin, app_id: UUID, planned: Plan) -> Milestone:
-    """Of this file, into this app, in this log, mapped this way."""
+    """Of this file, into this app, in this log, mapped this way, its rows counted in this way."""
     if origin.file is None or not settings.data:
         return Milestone("", None)
     with closing(open_log(settings.database_url)) as connection:
         log_id = read_log_id(connection)
-    return Milestone(settings.data, digest(origin.file, [str(app_id), str(log_id), planned]))
+    settled = [str(app_id), str(log_id), planned, _COUNTING]
+    return Milestone(settings.data, digest(origin.file, settled))
 
 
 class Watcher:
     """Counts, shows, writes rejects and remembers how far the file is done."""
 
     def __init__(
-        self, stack: ExitStack, options: Options, source: Source, milestone: Milestone
+        self,
+        stack: ExitStack,
+        options: Options,
+        source: Source,
+        milestone: Milestone,
+        summary: Summary,
     ) -> None:
-        self._summary = Summary()
+        self._summary = summary
         self._source = source
         self._milestone = milestone
         self._screen = stack.enter_context(Screen(source.total))
@@ -214,16 +251,15 @@ class Watcher:
             self._milestone.write(settled.rows)
             self._marked = time.monotonic()
 
-    def done(self, skipped: int) -> Summary:
+    def done(self) -> None:
         summary = self._summary
-        summary.skipped = skipped
         summary.seconds = round(time.monotonic() - self._began, 2)
         summary.events_per_second = round(summary.rows / max(summary.seconds, 0.01))
-        return summary
 
     def _tell(self, refusal: Refusal, number: int) -> None:
         if number <= _SHOWN_REFUSALS:
-            say(f"row {refusal.row.number}: {escaped(refusal.field)} {escaped(refusal.issue)}")
+            field = "" if refusal.field == ROW else f"{escaped(refusal.field)} "
+            say(f"row {refusal.row.number}: {field}{escaped(refusal.issue)}")
         if number == _SHOWN_REFUSALS + 1:
             say("more rows were rejected; see: appizer failed list")
         if self._rejects is not None:
@@ -244,7 +280,17 @@ def _as_line(refusal: Refusal) -> str:
         return msgspec.json.encode(said).decode() + "\n"
 
 
-def _finish(options: Options, summary: Summary) -> int:
+def _interrupted(summary: Summary) -> str:
+    if summary.complete:
+        return "interrupted; all rows are stored, and the read models will catch up"
+    rows = summary.skipped + summary.rows
+    return (
+        f"interrupted after {rows:,} rows, {summary.accepted:,} of them stored now; what was on its"
+        " way may be stored too. The same command again continues and stores nothing twice"
+    )
+
+
+def _finish(options: Options, summary: Summary, origin: Origin) -> int:
     if options.as_json:
         print_json(summary)
     else:
@@ -252,10 +298,10 @@ def _finish(options: Options, summary: Summary) -> int:
     if summary.conflicts:
         say(
             f"{summary.conflicts:,} rows have the message id of another event, which stays as it"
-            " is. Was the same file imported before with another --map?"
+            f" is. Was it imported before with another {origin.options}, or by an older version?"
         )
     if summary.rejected:
-        say("rejected rows are kept: appizer failed list, appizer failed replay")
+        say("rejected rows are kept; see: appizer failed list")
     return Exit.FAILED if summary.rejected or summary.conflicts else Exit.OK
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,12 +17,27 @@ from infrastructure.git_history import GitRows, History
 from infrastructure.import_files import EventFile
 
 
-@click.group()
+class _Kinds(click.Group):
+    """Says what is missing where a file stands in the place of its kind."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self.commands and Path(name).exists():
+            kind = "git" if Path(name).is_dir() else "jsonl" if ".json" in name else "csv"
+            raise click.UsageError(f"say what kind it is: appizer import {kind} {name}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Kinds)
 def command() -> None:
     """Import events from a file or a git repository, straight to the log.
 
     The rules are those of the API. Importing the same again, or a longer version of it, adds only
-    what is new; after an interruption run the same command again.
+    what is new; after an interruption (Ctrl-C, exit code 130) run the same command again.
+
+    The exit code is 1 when a row was rejected; each is told and kept: appizer failed list
     """
 
 
@@ -91,7 +107,7 @@ def import_csv(file: str, encoding: str, delimiter: str | None, **given: Any) ->
     """Import a CSV file, plain or .gz; FILE may be - for standard input.
 
     The first line names the columns. Columns that are no field become properties; empty cells
-    are left out.
+    are left out. A row whose quotes do not pair is rejected, with its line; the next line goes on.
 
     \b
     appizer import csv activity.csv.gz
@@ -109,7 +125,7 @@ def import_jsonl(file: str, **given: Any) -> int:
     """Import JSON lines, plain or .gz; FILE may be - for standard input.
 
     Members that are no field become properties; those of a member `properties` too. --map finds
-    members of members by a path, such as user_id=user.id.
+    members of members by a path, such as user_id=user.id. Ids are strings, and no key comes twice.
 
     \b
     appizer import jsonl events.jsonl.gz
@@ -131,6 +147,9 @@ def import_git(path: str, **given: Any) -> int:
     Events are commit, merge, file_added, file_modified and file_deleted; --limit counts commits.
     user_id is a hash of the author's e-mail address, so that no address is stored.
 
+    Of a file, the property `file` is its whole path, `folder` the path without its name, `path`
+    the first part alone (a folder, or a file at the top), `ext` its ending.
+
     \b
     appizer import git ~/src/linux --since 2020-01-01 --no-lines
     """  # noqa: D301  \b is click's sign for lines to keep
@@ -144,7 +163,8 @@ def import_git(path: str, **given: Any) -> int:
     )
     source = GitRows(history)
     options = Options(**given | {"limit": None})
-    return run(options, Origin(source, source.rows()), Wanted(typed=False))
+    chosen = "--project, --lines or --plain-emails"
+    return run(options, Origin(source, source.rows(), chosen), Wanted(typed=False))
 
 
 def _from_file(name: str, given: dict[str, Any], rows: Callable[[EventFile], Iterator[Row]]) -> int:
@@ -155,7 +175,7 @@ def _from_file(name: str, given: dict[str, Any], rows: Callable[[EventFile], Ite
         typed=given.pop("types") == "auto",
     )
     with closing(EventFile(name)) as file:
-        return run(Options(**given), Origin(file, rows(file), name), wanted)
+        return run(Options(**given), Origin(file, rows(file), "--map or --set", name), wanted)
 
 
 def _pairs(given: Sequence[str], option: str) -> dict[str, str]:

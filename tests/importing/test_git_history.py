@@ -79,8 +79,9 @@ def test_an_event_says_where_and_how_much_and_hides_the_address(appizer, reposit
         "project": "shop",
         "committer": hashlib.sha256(b"bob@example.org").hexdigest()[:16],
         "is_merge": False,
-        "path": "src",
+        "file": "src/deep/new\nline é.py",
         "folder": "src/deep",
+        "path": "src",
         "ext": ".py",
         "lines_added": 2,
         "lines_deleted": 1,
@@ -98,6 +99,22 @@ def test_addresses_are_kept_only_on_request(appizer, repository, stored):
     appizer("import", "git", repository, "--plain-emails", "--no-lines", "--no-wait")
     assert {event["user_id"] for event in stored()} == {"ada@example.org"}
     assert not any("lines_added" in event["properties"] for event in stored())
+
+
+def test_the_help_says_what_the_properties_of_a_file_are(appizer):
+    said = " ".join(appizer("import", "git", "--help").out.split())
+    assert "`file` is its whole path" in said
+    assert "`path` the first part alone" in said
+
+
+def test_the_same_history_with_other_options_is_told_as_the_conflict_that_it_is(
+    appizer, repository
+):
+    appizer("import", "git", repository, "--no-wait")
+    answer = appizer("import", "git", repository, "--no-lines", "--no-wait")
+    assert answer.code == Exit.FAILED
+    assert "--lines" in answer.err
+    assert "--map" not in answer.err
 
 
 def test_importing_a_grown_repository_adds_only_its_new_commits(appizer, repository, stored):

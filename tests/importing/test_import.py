@@ -145,7 +145,7 @@ def test_json_lines_of_the_apis_own_shape_are_taken_as_they_are(appizer, tmp_pat
     lines = [
         {
             "event_name": "buy",
-            "user_id": 42,
+            "user_id": "42",
             "timestamp": 1767225600,
             "message_id": "m-1",
             "properties": {"items": [{"sku": "a", "n": 2}], "zip": "01234"},
@@ -263,7 +263,7 @@ def test_an_app_that_does_not_exist_takes_nothing(appizer, small, query):
 
 # --- interruptions -------------------------------------------------------------------------
 
-ROWS = 20_000
+ROWS = 40_000
 
 
 @pytest.fixture
@@ -336,3 +336,26 @@ def test_an_instance_remembers_how_far_a_killed_import_was(
     assert again["skipped"] + again["accepted"] + again["duplicates"] == ROWS
     assert _count(database_url) == ROWS
     assert list(milestones.iterdir()) == []
+
+
+def test_ctrl_c_says_what_is_stored_and_that_the_same_command_continues(
+    appizer, large, database_url
+):
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "api.cli.main", "import", "csv", str(large),
+         "--batch", "20", "--no-wait"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while _count(database_url) < 500:
+        assert process.poll() is None, "it was done before it could be interrupted"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == Exit.INTERRUPTED
+    (line,) = [line for line in told.splitlines() if line.startswith("interrupted after ")]
+    assert "continues and stores nothing twice" in line
+    rows = int(line.split()[2].replace(",", ""))
+    assert 0 < rows <= _count(database_url) < ROWS
+    again = summary(appizer("import", "csv", large, "--no-wait", "--json"))
+    assert again["accepted"] + again["duplicates"] == ROWS
+    assert _count(database_url) == ROWS

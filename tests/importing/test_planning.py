@@ -1,13 +1,20 @@
 """Which column is what, and what a row is called."""
 
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
+from api.dialects import native
 from commands.importing import Drafting, Row, Wanted, plan, read_time
+from domain.admission import arrived
 from domain.errors import Rejected
+from domain.tracking import Client
 
 UTC = ZoneInfo("UTC")
+MESSAGE = {"event_name": "e", "user_id": "u"}
+ARRIVAL = arrived(received_at=datetime(2026, 6, 1, tzinfo=UTC), client=Client(), new_id=str)
 
 
 def planned(cells, names=None, **wanted):
@@ -130,6 +137,18 @@ def test_times_are_read_as_iso_8601(text, expected):
     assert read_time(text, UTC).isoformat() == expected
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-31T12:00:00Z", "2026-01-31 12:00:00+02:00", "2026-01-31t12:00:00z",
+        "2026-01-31T12:00:00.1234567Z", "2026-01-31T12:00:00",
+    ],
+)  # fmt: skip
+def test_what_the_api_takes_for_a_time_a_file_says_too(text):
+    answer = native.admit(msgspec.json.encode({**MESSAGE, "timestamp": text}), ARRIVAL)
+    assert read_time(text, UTC) == answer.original_timestamp
+
+
 def test_a_time_without_an_offset_is_of_the_zone_that_was_said():
     summer = read_time("2026-07-01 12:00", ZoneInfo("Europe/Berlin"))
     assert summer.isoformat() == "2026-07-01T12:00:00+02:00"
@@ -142,3 +161,32 @@ def test_numbers_are_epoch_times(text, expected):
 
 def test_what_is_no_time_is_left_for_the_rules_to_refuse():
     assert read_time("31/01/2026", UTC) == "31/01/2026"
+
+
+def drafted(cells, **wanted):
+    return msgspec.json.decode(Drafting(planned([cells], **wanted)).body(Row(1, cells)))
+
+
+def test_a_row_without_a_time_is_refused_and_not_dated_today():
+    drafting = Drafting(planned([row()]))
+    with pytest.raises(Rejected, match="timestamp: is missing"):
+        drafting.body(Row(1, {"event": "e", "user": "u"}))
+
+
+def test_a_constant_that_looks_like_a_number_is_an_id_all_the_same():
+    assert drafted(row(), constants={"user_id": "42", "n": "42"})["user_id"] == "42"
+
+
+def test_a_message_id_may_be_a_member_of_a_member():
+    cells = row(meta={"id": "m-1"})
+    assert drafted(cells, columns={"message_id": "meta.id"})["message_id"] == "m-1"
+
+
+def test_one_message_id_for_all_rows_is_refused():
+    with pytest.raises(Rejected, match="--map message_id"):
+        planned([row()], constants={"message_id": "m"})
+
+
+def test_rows_that_can_not_be_read_say_nothing_about_the_kinds_of_columns():
+    rows = [Row(1, row(line="1")), Row(2, {"line": "x"}, "is broken")]
+    assert plan(list(row(line="1")), rows, Wanted()).kinds["line"] == "number"
