@@ -21,6 +21,7 @@ from projections.projection import Projection, Recorded
 _LIST = text(
     "SELECT projection, position, app_id, reason, parked_at FROM projections.parked"
     " WHERE projection = ANY(:names) AND (cast(:app_id AS uuid) IS NULL OR app_id = :app_id)"
+    " AND (projection, position) > (:after_name, :after_position)"
     " ORDER BY projection, position LIMIT :limit"
 )
 _COUNT = text("SELECT projection, count(*) FROM projections.parked GROUP BY projection")
@@ -53,10 +54,19 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_parked(
-    connection: Connection, names: Sequence[str], *, app_id: UUID | None = None, limit: int
+    connection: Connection,
+    names: Sequence[str],
+    *,
+    app_id: UUID | None = None,
+    limit: int,
+    after: tuple[str, int] | None = None,
 ) -> list[Parked]:
-    """In the order of the log. `names`: of the projections."""
-    given = {"names": list(names), "app_id": app_id, "limit": limit}
+    """By projection, each in the order of the log. `names`: of the projections; `after`: name and
+    position of one to go on from.
+    """
+    name, position = after or ("", 0)
+    place = {"after_name": name, "after_position": position}
+    given = {"names": list(names), "app_id": app_id, "limit": limit, **place}
     return [Parked(**row) for row in connection.execute(_LIST, given).mappings()]
 
 

@@ -1,6 +1,6 @@
 """Messages that were refused, with the reason and what was received, until they are replayed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -92,6 +92,19 @@ def list_refused(
         query = query.where(refused.c.position < before)
     rows = connection.execute(query.order_by(refused.c.position.desc()).limit(limit))
     return [dict(row) for row in rows.mappings()]
+
+
+def find_refused(
+    connection: Connection, app_numbers: Collection[int], failed_id: UUID
+) -> dict[str, Any] | None:
+    """Of one of these apps; not one that was taken after all."""
+    query = select(refused).where(
+        refused.c.app_number.in_(app_numbers),
+        refused.c.failed_id == failed_id,
+        refused.c.replayed_as.is_(None),
+    )
+    row = connection.execute(query).mappings().first()
+    return None if row is None else dict(row)
 
 
 def count_refused(connection: Connection, app_number: int) -> int:

@@ -1,8 +1,9 @@
 """`appizer failed`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -14,12 +15,12 @@ from api.cli.exits import Exit
 from api.cli.instance import data_option, settings_for
 from api.cli.output import escaped, json_option, print_json, print_records, say
 from api.dialects.calls import readmit
-from commands.ingest import Replay, replay
+from commands.ingest import NOT_REPLAYABLE, Replay, replay
 from domain.errors import AppizerError, NotFound
 from domain.tracking import Refused
 from infrastructure.database import open_engine, open_log
 from infrastructure.event_store.group_commit import GroupCommit
-from infrastructure.parked import list_parked, retry_parked
+from infrastructure.parked import Parked, list_parked, retry_parked
 from infrastructure.settings import Settings
 from projections import apps, failed_events
 from projections.catalogue import PROJECTIONS
@@ -28,11 +29,13 @@ _COLUMNS = ("id", "kind", "time", "app", "field", "issue", "body")
 _NAMES = (*(projection.name for projection in PROJECTIONS), "events")
 _PREVIEW_CHARS = 60
 _DEFAULT_LIMIT = 100
-_MOST = 10_000_000
+_PAGE = 500
 
 
 class Failure(NamedTuple):
-    """`id` is a refusal's, or PROJECTION:POSITION of a parked event."""
+    """`id` is a refusal's, or PROJECTION:POSITION of a parked event. `kind`: refused; row (of a
+    file, of which no message could be made: nothing can replay it); parked.
+    """
 
     id: str
     kind: str
@@ -49,7 +52,8 @@ def command() -> None:
     """List and replay what was refused at the edge or could not be taken by a read model.
 
     A refused message broke a rule and is kept with its reason. A parked event is on the log, but
-    a read model could not take it. Neither holds up what follows.
+    a read model could not take it. Neither holds up what follows. Of kind `row` are rows of files
+    that could not be read: mend the file and import it again.
     """
 
 
@@ -89,20 +93,22 @@ def _failures(connection: Connection, app_id: UUID | None, limit: int) -> list[F
     ]
     found.sort(key=lambda failure: -failure.position)
     parked = list_parked(connection, _NAMES, app_id=app_id, limit=limit)
-    return found + [
-        Failure(
-            f"{one.projection}:{one.position}", "parked", one.parked_at, one.app_id, one.position,
-            one.projection, one.reason,
-        )
-        for one in parked
-    ]  # fmt: skip
+    return found + [_parked(one) for one in parked]
 
 
 def _refusal(app: UUID, row: dict[str, Any]) -> Failure:
     body = bytes(row["body"]).decode(errors="backslashreplace")
+    kind = "row" if row["dialect"] == NOT_REPLAYABLE else "refused"
     return Failure(
-        str(row["failed_id"]), "refused", row["received_at"], app, row["position"],
+        str(row["failed_id"]), kind, row["received_at"], app, row["position"],
         row["field"], row["issue"], body,
+    )  # fmt: skip
+
+
+def _parked(one: Parked) -> Failure:
+    return Failure(
+        f"{one.projection}:{one.position}", "parked", one.parked_at, one.app_id, one.position,
+        one.projection, one.reason,
     )  # fmt: skip
 
 
@@ -117,8 +123,8 @@ def replay_(
 ) -> int:
     """Judge refused messages by the rules of today, and apply parked events again.
 
-    What is taken after all counts with its own time, once, however often it is replayed. The exit
-    code is 1 when something still fails.
+    What is taken after all counts with its own time, once, however often it is replayed. --all
+    passes over rows of files. The exit code is 1 when something still fails.
 
     \b
     appizer failed replay people:4711
@@ -127,27 +133,112 @@ def replay_(
     if bool(ids) == everything:
         raise click.UsageError("say --all, or the ids that `appizer failed list` shows")
     settings = settings_for(data)
-    wanted = uuid_of(app, "--app") if app else None
+    tally = _Tally(as_json=as_json, passes_over_rows=everything)
+    if everything:
+        wanted = uuid_of(app, "--app") if app else None
+        refused, parked = _refused_pages(settings, wanted), _parked_pages(settings, wanted)
+    else:
+        found = _named(settings, list(dict.fromkeys(ids)))
+        refused = iter([[one for one in found if one.kind != "parked"]])
+        parked = iter([[one for one in found if one.kind == "parked"]])
+    asyncio.run(_take_refused(settings, refused, tally))
+    _take_parked(settings, parked, tally)
+    return tally.finish()
+
+
+# --- what is chosen, a page at a time: there may be millions -------------------------------
+
+Pages = Iterator[list[Failure]]
+
+
+def _refused_pages(settings: Settings, app_id: UUID | None) -> Pages:
     with reading(settings) as connection:
-        found = {one.id: one for one in _failures(connection, wanted, _MOST)}
-    unknown = [name for name in ids if name not in found]
+        numbers = apps.numbers(connection)
+    for app in [app for app in numbers if app_id in (None, app)]:
+        before = None
+        while True:
+            with reading(settings) as connection:
+                rows = failed_events.list_refused(
+                    connection, numbers[app], limit=_PAGE, before=before
+                )
+            if not rows:
+                break
+            before = rows[-1]["position"]
+            yield [_refusal(app, row) for row in rows]
+
+
+def _parked_pages(settings: Settings, app_id: UUID | None) -> Pages:
+    after = None
+    while True:
+        with reading(settings) as connection:
+            found = list_parked(connection, _NAMES, app_id=app_id, limit=_PAGE, after=after)
+        if not found:
+            break
+        after = found[-1].projection, found[-1].position
+        yield [_parked(one) for one in found]
+
+
+def _named(settings: Settings, ids: Sequence[str]) -> list[Failure]:
+    """Parked ones in the order of the log. Raises NotFound for those that did not fail."""
+    with reading(settings) as connection:
+        found = {name: _find(connection, name) for name in ids}
+    unknown = [name for name, failure in found.items() if failure is None]
     if unknown:
         raise NotFound(f"not among what failed: {', '.join(unknown)}")
-    chosen = list(found.values()) if everything else [found[name] for name in dict.fromkeys(ids)]
-    return _finish(_replayed(settings, chosen), as_json=as_json)
+    return sorted((one for one in found.values() if one), key=lambda one: one.position)
 
 
-def _replayed(settings: Settings, chosen: Sequence[Failure]) -> list[tuple[Failure, str | None]]:
-    """Each with the reason that it still fails, or None."""
-    refused = [one for one in chosen if one.kind == "refused"]
-    results = asyncio.run(_take_refused(settings, refused)) if refused else []
-    parked = sorted((one for one in chosen if one.kind == "parked"), key=lambda one: one.position)
-    return results + (_take_parked(settings, parked) if parked else [])
+def _find(connection: Connection, name: str) -> Failure | None:
+    projection, _, position = name.rpartition(":")
+    if projection in _NAMES and position.isdecimal():
+        before = projection, int(position) - 1
+        parked = list_parked(connection, [projection], limit=1, after=before)
+        return next((_parked(one) for one in parked if str(one.position) == position), None)
+    try:
+        failed_id = UUID(name)
+    except ValueError:
+        return None
+    owners = {number: app for app, number in apps.numbers(connection).items()}
+    row = failed_events.find_refused(connection, owners.keys(), failed_id)
+    return None if row is None else _refusal(owners[row["app_number"]], row)
 
 
-async def _take_refused(
-    settings: Settings, refused: Sequence[Failure]
-) -> list[tuple[Failure, str | None]]:
+# --- taking it -----------------------------------------------------------------------------
+
+
+class _Tally:
+    """Tells each as it is tried, with the reason that it still fails, or None."""
+
+    def __init__(self, *, as_json: bool, passes_over_rows: bool) -> None:
+        self._as_json = as_json
+        self.passes_over_rows = passes_over_rows
+        self.taken = 0
+        self.failing = 0
+        self.passed_over = 0
+
+    def add(self, failure: Failure, reason: str | None) -> None:
+        if reason is None:
+            self.taken += 1
+        else:
+            self.failing += 1
+        if self._as_json:
+            taken = reason is None
+            print_json({"id": failure.id, "kind": failure.kind, "taken": taken, "reason": reason})
+        elif reason is not None:
+            say(f"{failure.id}: {escaped(reason)}")
+
+    def finish(self) -> int:
+        if self.passed_over:
+            say(
+                f"{self.passed_over:,} are rows of files that could not be read and can't be"
+                " replayed; mend the files and import them again"
+            )
+        if not self._as_json:
+            click.echo(f"{self.taken:,} taken, {self.failing:,} still fail")
+        return Exit.FAILED if self.failing else Exit.OK
+
+
+async def _take_refused(settings: Settings, pages: Pages, tally: _Tally) -> None:
     log = GroupCommit(
         settings.database_url,
         queue_events=settings.queue_events,
@@ -156,12 +247,13 @@ async def _take_refused(
     log.start()
     try:
         with streams_of(settings) as streams:
-            results = []
-            for one in refused:
+            for one in chain.from_iterable(pages):
+                if one.kind == "row" and tally.passes_over_rows:
+                    tally.passed_over += 1
+                    continue
                 (event,) = streams.load(UUID(one.id))
                 assert isinstance(event, Refused)
-                results.append((one, await _take(log, one, event)))
-            return results
+                tally.add(one, await _take(log, one, event))
     finally:
         await log.close()
 
@@ -176,28 +268,12 @@ async def _take(log: GroupCommit, failure: Failure, refused: Refused) -> str | N
     return None if outcome.status != "conflict" else f"{outcome.field} {outcome.reason}"
 
 
-def _take_parked(settings: Settings, parked: Sequence[Failure]) -> list[tuple[Failure, str | None]]:
+def _take_parked(settings: Settings, pages: Pages, tally: _Tally) -> None:
     engine = open_engine(settings.database_url, pool_size=1)
-    results: list[tuple[Failure, str | None]] = []
     try:
         with open_log(settings.database_url) as log:
-            for one in parked:
+            for one in chain.from_iterable(pages):
                 name, _, position = one.id.rpartition(":")
-                retried = retry_parked(engine, log, name, int(position))
-                results.append((one, retried.reason))
+                tally.add(one, retry_parked(engine, log, name, int(position)).reason)
     finally:
         engine.dispose()
-    return results
-
-
-def _finish(results: Sequence[tuple[Failure, str | None]], *, as_json: bool) -> int:
-    still = [(failure, reason) for failure, reason in results if reason is not None]
-    if as_json:
-        for failure, reason in results:
-            taken = reason is None
-            print_json({"id": failure.id, "kind": failure.kind, "taken": taken, "reason": reason})
-    else:
-        for failure, reason in still:
-            say(f"{failure.id}: {escaped(reason)}")
-        click.echo(f"{len(results) - len(still):,} taken, {len(still):,} still fail")
-    return Exit.FAILED if still else Exit.OK

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from api.dialects import native, segment
 from api.dialects.request import Answer, Item, Parsed
-from commands.ingest import Message, Outcome, Submitted, Unjudged, refused
+from commands.ingest import NOT_REPLAYABLE, Message, Outcome, Submitted, Unjudged, refused
 from domain.admission import Arrival, arrived
 from domain.errors import Rejected
 from domain.limits import MAX_EVENT_BYTES
@@ -73,7 +73,12 @@ def _unjudged(item: Item, arrival: Arrival, dialect: str) -> Unjudged:
 
 
 def readmit(refusal: Refused, new_id: str) -> Message:
-    """The judge for commands.ingest.Replay: by the rules of today, with the times of then."""
+    """The judge for commands.ingest.Replay: by the rules of today, with the times of then. Raises
+    Rejected.
+    """
+    if refusal.dialect == NOT_REPLAYABLE:
+        issue = f"{refusal.issue}. It was a row of a file: mend the file and import it again"
+        raise Rejected(refusal.field, issue)
     arrival = arrived(
         received_at=refusal.received_at,
         client=refusal.client,

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from api.cli import failed
 from api.cli.exits import Exit
 from api.dialects import native
 from commands.ingest import take
@@ -122,3 +123,66 @@ def test_an_event_that_a_read_model_could_not_take_is_applied_when_the_reason_is
 @pytest.mark.parametrize("arguments", [(), ("--all", "x")])
 def test_what_to_replay_must_be_said(appizer, arguments):
     assert appizer("failed", "replay", *arguments).code == Exit.USAGE
+
+
+# --- rows of files, and many ---------------------------------------------------------------
+
+FILE = "event,user_id,timestamp\nbuy,u,2026-01-01T00:00:00Z,more\nbuy,u,2026-01-02T00:00:00Z\n"
+
+
+@pytest.fixture
+def rows_rejected(appizer, tmp_path, project):
+    """A row with a cell too many, which is on the list; and a good one."""
+    file = tmp_path / "rows.csv"
+    file.write_text(FILE)
+    appizer("import", "csv", file, "--no-wait")
+    project()
+
+
+def test_a_row_that_could_not_be_read_is_not_replayed_into_something_else(
+    appizer, rows_rejected, stored
+):
+    (listed,) = lines(appizer("failed", "list", "--json"))
+    assert (listed["kind"], listed["issue"]) == ("row", "has 4 cells, the header has 3")
+    answer = appizer("failed", "replay", listed["id"])
+    assert (answer.code, answer.out) == (Exit.FAILED, "0 taken, 1 still fail\n")
+    assert "mend the file and import it again" in answer.err
+    assert len(stored()) == 1
+
+
+def test_rows_that_can_not_be_replayed_are_told_and_do_not_count_as_failing(
+    appizer, rows_rejected, refuse
+):
+    refuse(user_id="u")
+    answer = appizer("failed", "replay", "--all")
+    assert (answer.code, answer.out) == (Exit.OK, "1 taken, 0 still fail\n")
+    assert "1 are rows of files that could not be read" in answer.err
+
+
+def test_all_are_replayed_a_page_at_a_time(appizer, refuse, stored, monkeypatch):
+    monkeypatch.setattr(failed, "_PAGE", 2)
+    for number in range(5):
+        refuse(user_id=f"u{number}")
+    answer = appizer("failed", "replay", "--all")
+    assert (answer.code, answer.out) == (Exit.OK, "5 taken, 0 still fail\n")
+    assert len(stored()) == 5
+
+
+def test_parked_events_are_replayed_a_page_at_a_time_and_what_still_fails_once(
+    appizer, change, tmp_path, project, monkeypatch
+):
+    monkeypatch.setattr(failed, "_PAGE", 2)
+    change("ALTER TABLE people.distinct_ids ADD CONSTRAINT odd CHECK (distinct_id = 'good')")
+    file = tmp_path / "rows.csv"
+    file.write_text("event,user,time\n" + "".join(f"e,u{n},2026-01-01\n" for n in range(5)))
+    appizer("import", "csv", file, "--no-wait")
+    project()
+    answer = appizer("failed", "replay", "--all")
+    assert (answer.code, answer.out) == (Exit.FAILED, "0 taken, 5 still fail\n")
+
+
+@pytest.mark.parametrize("name", ["people:99", "people:x", "nobody:1", "word"])
+def test_what_did_not_fail_is_told_by_name(appizer, name):
+    answer = appizer("failed", "replay", name)
+    assert answer.code == Exit.FAILED
+    assert f"not among what failed: {name}" in answer.err
