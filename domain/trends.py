@@ -3,7 +3,7 @@
 import bisect
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -14,6 +14,7 @@ from domain.limits import MAX_BREAKDOWN, MAX_BUCKETS, MAX_NAME_CHARS, MAX_NUMBER
 from domain.moments import known_zone, midnight, read_moment
 
 Interval = Literal["hour", "day", "week", "month"]
+Kind = Literal["all", "value", "none", "other"]  # all: nothing was broken down
 ALL = "$all"  # the label when neither an event nor a breakdown was asked for
 NONE = "$none"  # of events that do not have the property
 OTHER = "$other"  # of everything below the first `limit`
@@ -56,9 +57,15 @@ class Value(msgspec.Struct, frozen=True):
 
 
 class Series(msgspec.Struct, frozen=True):
-    """`total` of unique is over the whole range, which is not the sum of the values."""
+    """`kind` and `value` tell series apart. `label` is for showing and may be that of two: of the
+    number 5 and the string "5", of OTHER and a string that reads so. `value` is the JSON value
+    broken down by, null where `kind` is not "value". `total` of unique is over the whole range,
+    which is not the sum of the values.
+    """
 
     label: str
+    kind: Kind
+    value: Any
     values: list[Value]
     total: int
 

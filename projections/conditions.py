@@ -4,6 +4,8 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from domain.conditions import BUILT_IN, OPPOSITES, Where, key_of
 
 _COMPARISONS = {"greater": ">", "greater_or_equal": ">=", "less": "<", "less_or_equal": "<="}
@@ -51,16 +53,30 @@ def raw(name: str, parameters: Parameters) -> str:
 
 
 def group_key(name: str, parameters: Parameters) -> str:
-    """What to group rows by: cheap, and `label` makes of it what is shown."""
+    """What to group rows by: cheap, and `typed` makes of it what tells values apart."""
     return column(name) or raw(name, parameters)
 
 
-def label(name: str, key: str) -> str:
-    """Of a group's key, as text: a string as it is, all else as JSON; NULL where not set."""
+def typed(name: str, key: str) -> str:
+    """Of a group's key, text that is the same where the values are: of a string a quotation mark
+    and the string, of a number its shortest form, of all else the JSON; NULL where not set.
+    """
     if column(name) is not None:
-        return f"nullIf(toString({key}), '')"
-    text = f"if(startsWith({key}, '\"'), JSONExtractString({key}), {key})"
-    return f"if({key} IN ('', 'null'), NULL, {text})"
+        return f"if({key} = '', NULL, concat('\"', {key}))"
+    # Minus zero is zero: adding zero makes it so.
+    return (
+        f"multiIf({key} IN ('', 'null'), NULL,"
+        f" startsWith({key}, '\"'), concat('\"', JSONExtractString({key})),"
+        f" {_number(key)}, toString(JSONExtractFloat({key}) + 0), {key})"
+    )
+
+
+def value_of(text: str) -> Any:
+    """The value that `typed` wrote; a number that is whole is an int."""
+    if text.startswith('"'):
+        return text[1:]
+    value = msgspec.json.decode(text)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def all_of(conditions: Iterable[Where], parameters: Parameters) -> list[str]:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from domain.trends import ALL, NONE, OTHER, Buckets, Question, Series
-from projections.conditions import Parameters, all_of, group_key, label
+from domain.trends import ALL, NONE, OTHER, Buckets, Kind, Question, Series
+from projections.conditions import Parameters, all_of, group_key, typed, value_of
 from projections.events import TABLE, rollup
 
 Source = Literal["day", "hour", "rows"]
@@ -39,23 +39,23 @@ _MEASURES = {
 }
 
 _ONE = """
-SELECT 0 AS other, CAST(NULL AS Nullable(String)) AS label,
+SELECT 0 AS other, CAST(NULL AS Nullable(String)) AS value,
     groupArray((bucket, {number})), {joined_number}
 FROM ({cells})"""
 
 # Values are ranked by their number over the whole range; those after the first `limit` become one.
 _BROKEN_DOWN = """
-SELECT other, label, groupArray((bucket, {number})), {joined_number}
+SELECT other, shown, groupArray((bucket, {number})), {joined_number}
 FROM (
-    SELECT rank > {limit} AS other, if(other, NULL, value) AS label,
+    SELECT rank > {limit} AS other, if(other, NULL, value) AS shown,
         pair.1 AS bucket, {joined_pair} AS cell
     FROM (
         SELECT {value} AS value, groupArray((bucket, cell)) AS pairs,
             row_number() OVER (ORDER BY {joined_number} DESC, value ASC NULLS LAST) AS rank
         FROM ({cells}) GROUP BY value
     ) ARRAY JOIN pairs AS pair
-    GROUP BY other, label, bucket
-) GROUP BY other, label"""
+    GROUP BY other, shown, bucket
+) GROUP BY other, shown"""
 
 
 def plan(question: Question, buckets: Buckets, *, app_number: int, table: str = TABLE) -> Plan:
@@ -69,7 +69,7 @@ def plan(question: Question, buckets: Buckets, *, app_number: int, table: str = 
         joined_number=measure.number.format(cell=joined),
         joined_pair=measure.joined.format(cell="pair.2"),
         limit=question.breakdown.limit if question.breakdown else 0,
-        value=label(question.breakdown.property, "key") if question.breakdown else "",
+        value=typed(question.breakdown.property, "key") if question.breakdown else "",
         cells=_cells(question, buckets, parameters=parameters, table=table, app=app_number),
     )
     settings: dict[str, object] = {"max_query_size": 4 * 1024 * 1024}
@@ -83,21 +83,25 @@ def plan(question: Question, buckets: Buckets, *, app_number: int, table: str = 
 def series(
     question: Question, buckets: Buckets, rows: Sequence[Sequence[Any]], *, now: datetime
 ) -> list[Series]:
-    """From the answer's rows: (other, label, [(bucket start, value)], total); largest first, and
+    """From the answer's rows: (other, value, [(bucket start, value)], total); largest first, and
     what was left over at the end.
     """
     ordered = sorted(rows, key=lambda row: (row[0], -row[3], row[1] is None, row[1]))
     return [
-        Series(_label(question, row), buckets.values(dict(row[2]), now), row[3]) for row in ordered
+        Series(*_told(question, row), buckets.values(dict(row[2]), now), row[3]) for row in ordered
     ]
 
 
-def _label(question: Question, row: Sequence[Any]) -> str:
+def _told(question: Question, row: Sequence[Any]) -> tuple[str, Kind, Any]:
+    """Label, kind and value."""
     if question.breakdown is None:
-        return question.event or ALL
+        return question.event or ALL, "all", None
     if row[0]:
-        return OTHER
-    return NONE if row[1] is None else str(row[1])
+        return OTHER, "other", None
+    if row[1] is None:
+        return NONE, "none", None
+    value = value_of(row[1])
+    return (value if isinstance(value, str) else row[1]), "value", value
 
 
 def _source(question: Question, buckets: Buckets) -> Source:

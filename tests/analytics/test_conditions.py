@@ -1,7 +1,5 @@
 """One condition, two readings: in memory and in ClickHouse."""
 
-import json
-
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +7,7 @@ from hypothesis import strategies as st
 
 from domain.conditions import BUILT_IN, Where, check, lookup, matches
 from domain.errors import Rejected
-from projections.conditions import Parameters, all_of, group_key, label
+from projections.conditions import Parameters, all_of, group_key, typed, value_of
 
 TEXT = st.text(
     st.characters(exclude_categories=["Cs"]) | st.sampled_from('"\\/.\n\0€ß𝄞'), max_size=6
@@ -139,15 +137,42 @@ def _assert_agreement(engine, facts, objects, conditions):
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(PROPERTIES | LIKELY, min_size=1, max_size=30), KEY | FACT)
-def test_a_label_is_the_string_or_the_json_of_the_value(engine, facts, objects, key):
+def test_what_values_are_grouped_by_tells_them_apart_and_gives_them_back(
+    engine, facts, objects, key
+):
     parameters = Parameters()
-    found = _asked(engine, facts, objects, [label(key, group_key(key, parameters))], parameters)
-    for properties, (shown,) in zip(objects, found, strict=True):
+    found = _asked(engine, facts, objects, [typed(key, group_key(key, parameters))], parameters)
+    for properties, (text,) in zip(objects, found, strict=True):
         value = lookup(key, properties, facts)
-        if value is None or isinstance(value, str):
-            assert shown == value
-        else:
-            assert json.loads(shown, parse_int=float) == value
+        assert (text is None) == (value is None)
+        if text is not None:
+            assert _same(value_of(text), value)
+
+
+def _same(found, value) -> bool:
+    """Equal as JSON values are: true is not 1."""
+    return found == value and isinstance(found, bool) == isinstance(value, bool)
+
+
+def test_numbers_are_grouped_by_what_they_are_and_all_else_by_type_too(engine, facts):
+    texts = [
+        "5",
+        "5.0",
+        "5e0",
+        '"5"',
+        "-0",
+        "0",
+        "0.0",
+        "true",
+        '"true"',
+        '"$none"',
+        "[5]",
+        '"\\u0041"',
+    ]
+    found = engine.query(f"SELECT {typed('p', 'key')} FROM (SELECT arrayJoin({texts}) AS key)").rows
+    keys = [row[0] for row in found]
+    assert keys == ["5", "5", "5", '"5', "0", "0", "0", "true", '"true', '"$none', "[5]", '"A']
+    assert [value_of(key) for key in keys[2:6]] == [5, "5", 0, 0]
 
 
 def _asked(engine, facts, objects, expressions, parameters) -> list[list[object]]:

@@ -53,9 +53,9 @@ def happened(tracked):
 
 
 def _properties(dice):
-    found = {"size": dice.choice([1, 5, 2.5, "5"])}
+    found = {"size": dice.choice([1, 5, 5.0, 2.5, "5", -0.0, 0, True, "true", "[]", []])}
     if dice.random() < 0.8:
-        found["ext"] = dice.choice(["py", "rs", "ts", "c", "$none", "go", None])
+        found["ext"] = dice.choice(["py", "rs", "ts", "c", "$none", "$other", "go", None])
     if dice.random() < 0.5:
         found["file"] = {"depth": dice.randint(0, 9)}
     return found
@@ -106,7 +106,7 @@ def _key(at, zone, interval):
 
 
 def _expected(happened, question, *, start, end):
-    """Label -> (bucket key -> value, total), before the top ones are chosen."""
+    """Told value -> (bucket key -> value, total), before the top ones are chosen."""
     groups = defaultdict(lambda: defaultdict(list))
     for recorded in happened:
         event = recorded.event
@@ -120,15 +120,18 @@ def _expected(happened, question, *, start, end):
             continue
         label = ""
         if question.breakdown:
-            value = lookup(question.breakdown.property, properties, facts)
-            label = value if value is None or isinstance(value, str) else json_text(value)
+            label = told(lookup(question.breakdown.property, properties, facts))
         key = _key(event.timestamp, question.timezone, question.interval)
         groups[label][key].append(event.user_id)
     return groups
 
 
-def json_text(value):
-    return msgspec.json.encode(value).decode()
+def told(value):
+    """What differs where values do: by their type too, while 5 and 5.0 are one."""
+    if value is None or isinstance(value, str):
+        return value and f'"{value}'
+    whole = isinstance(value, float) and value.is_integer()
+    return msgspec.json.encode(int(value) if whole else value).decode()
 
 
 def _number(question, users):
@@ -196,15 +199,21 @@ def test_a_breakdown_has_the_largest_values_and_one_for_all_others(
     start, end = datetime(2026, 3, 1, tzinfo=zone), datetime(2026, 10, 1, tzinfo=zone)
     groups = _expected(happened, question, start=start, end=end)
     order = sorted(groups, key=lambda g: (-_total(question, groups[g]), g is None, g or ""))
-    expected = [(NONE if g is None else g, groups[g]) for g in order[:limit]]
+    expected = [(("none" if g is None else "value", g), groups[g]) for g in order[:limit]]
     if rest := order[limit:]:
-        expected.append((OTHER, _joined([groups[g] for g in rest])))
-    assert [one.label for one in found] == [label for label, _ in expected]
+        expected.append((("other", None), _joined([groups[g] for g in rest])))
+    assert [(one.kind, told(one.value)) for one in found] == [shown for shown, _ in expected]
+    assert [one.label for one in found] == [_label(*shown) for shown, _ in expected]
     assert [one.total for one in found] == [_total(question, cells) for _, cells in expected]
     for one, (_, cells) in zip(found, expected, strict=True):
         counted = {key: _number(question, users) for key, users in cells.items()}
         assert _as_compared(question, [one])[0] == {one.label: counted}
+    assert len({(one.kind, told(one.value)) for one in found}) == len(found)
     assert source == ("hour" if name == "$event" else "rows")
+
+
+def _label(kind, text):
+    return {"none": NONE, "other": OTHER}.get(kind) or text.removeprefix('"')
 
 
 def _joined(all_cells):

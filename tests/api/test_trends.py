@@ -58,6 +58,8 @@ def test_an_answer_has_the_promised_shape(filled):
         "series": [
             {
                 "label": "py",
+                "kind": "value",
+                "value": "py",
                 "values": [
                     {"start": "2026-03-28T00:00:00+01:00", "value": 2, "complete": True},
                     {"start": "2026-03-29T00:00:00+01:00", "value": 0, "complete": True},
@@ -66,6 +68,8 @@ def test_an_answer_has_the_promised_shape(filled):
             },
             {
                 "label": "$other",
+                "kind": "other",
+                "value": None,
                 "values": [
                     {"start": "2026-03-28T00:00:00+01:00", "value": 1, "complete": True},
                     {"start": "2026-03-29T00:00:00+01:00", "value": 0, "complete": True},
@@ -109,6 +113,47 @@ def test_an_answer_has_the_promised_shape(filled):
 )
 def test_figures_are_those_of_the_events(filled, question, expected):
     assert asked(filled, **question) == expected
+
+
+def test_series_are_told_apart_by_kind_and_typed_value(tenant):
+    given = [
+        b"5",
+        b"5.0",
+        b'"5"',
+        b"-0",
+        b"0",
+        b"true",
+        b'"true"',
+        b'"$none"',
+        b'"$other"',
+        b"null",
+    ]
+    for value in given:
+        body = b'{"event_name": "E", "user_id": "u", "properties": {"p": ' + value + b"}}"
+        position = tenant.sent(body)
+    day = "2026-01-01", "2099-12-31"
+    asked = {"from": day[0], "to": day[1], "interval": "month", "min_position": position}
+    answer = tenant.trends(**asked, breakdown={"property": "p"})["data"]["series"]
+    found = [(one["label"], one["kind"], one["value"], one["total"]) for one in answer]
+    assert found == [
+        ("0", "value", 0, 2),
+        ("5", "value", 5, 2),
+        ("$none", "value", "$none", 1),
+        ("$other", "value", "$other", 1),
+        ("5", "value", "5", 1),
+        ("true", "value", "true", 1),
+        ("true", "value", True, 1),
+        ("$none", "none", None, 1),
+    ]
+    answer = tenant.trends(**asked, breakdown={"property": "p", "limit": 7})["data"]["series"]
+    assert (answer[-1]["label"], answer[-1]["kind"], answer[-1]["total"]) == ("$other", "other", 1)
+    (whole,) = tenant.trends(**asked)["data"]["series"]
+    assert (whole["label"], whole["kind"], whole["value"], whole["total"]) == (
+        "$all",
+        "all",
+        None,
+        10,
+    )
 
 
 def test_a_total_of_people_is_not_the_sum_of_the_days(filled):
