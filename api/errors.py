@@ -43,6 +43,13 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, Any] = {}
 
 
+OUR_FAULT = Problem(
+    error="Internal Server Error",
+    message="this is our fault; it was logged",
+    code="INTERNAL_ERROR",
+)
+
+
 def status_of(error: errors.AppizerError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
@@ -107,12 +114,7 @@ def answer_away(request: Request[Any, Any, Any], error: Exception) -> Response[P
 def answer_fault(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """Ours. The log has the traceback; the caller gets nothing of the inside."""
     _log.error("request failed", path=request.url.path, exc_info=error)
-    problem = Problem(
-        error="Internal Server Error",
-        message="this is our fault; it was logged",
-        code="INTERNAL_ERROR",
-    )
-    return _response(problem, 500, {})
+    return _response(OUR_FAULT, 500, {})
 
 
 def _response(problem: Problem, status: int, headers: dict[str, str]) -> Response[Problem]:

@@ -12,7 +12,6 @@ from functools import lru_cache, partial
 from typing import NamedTuple, TypeVar, get_args
 from uuid import UUID
 
-import msgspec
 import structlog
 from litestar.enums import ScopeType
 from litestar.handlers import ASGIRouteHandler, asgi
@@ -23,7 +22,8 @@ from api.auth import check_origin, key_in, require
 from api.body import open_body
 from api.dialects.calls import CALLS, admit
 from api.dialects.request import Answer
-from api.errors import Problem, headers_of, problem_of, status_of
+from api.errors import OUR_FAULT, Problem
+from api.reply import PREFLIGHT, Headers, Reply, problem_reply, refusal, reply
 from commands.ingest import Outcome, Status, take
 from domain.errors import AppizerError, TooLarge
 from domain.limits import MAX_REQUEST_BYTES
@@ -34,32 +34,9 @@ from projections.apps import Caller
 _log = structlog.get_logger()
 _received = Counter("appizer_ingest_messages", "Messages by what became of them", ["status"])
 _counters = {status: _received.labels(status) for status in get_args(Status)}
-_encode = msgspec.json.Encoder().encode
 _reader = ThreadPoolExecutor(1, thread_name_prefix="long bodies")
 _LONG_BYTES = 256 * 1024  # a thread costs more than reading an ordinary batch of 100
 T = TypeVar("T")
-
-_JSON = (b"content-type", b"application/json")
-_CORS = [
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"Retry-After"),
-]
-PREFLIGHT = [
-    *_CORS,
-    (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
-    (
-        b"access-control-allow-headers",
-        # `*` is for whatever an SDK adds next; it does not cover authorization.
-        b"*, authorization, content-type, content-encoding, x-api-key, anonymousid, sentat",
-    ),
-    (b"access-control-max-age", b"86400"),
-    (b"content-length", b"0"),
-]
-_FAULT = Problem(
-    error="Internal Server Error",
-    message="this is our fault; it was logged",
-    code="INTERNAL_ERROR",
-)
 
 
 class _Gone(Exception):
@@ -71,7 +48,7 @@ class Request(NamedTuple):
 
     path: str
     query: bytes
-    headers: list[tuple[bytes, bytes]]
+    headers: Headers
     named: dict[bytes, bytes]
     peer: str | None
 
@@ -80,18 +57,10 @@ class Request(NamedTuple):
         return None if value is None else value.decode("latin-1")
 
 
-class Reply(NamedTuple):
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-
 Respond = Callable[[Request, bytes], Awaitable[Reply]]
 
 
-def request_of(
-    path: str, query: bytes, headers: list[tuple[bytes, bytes]], peer: str | None
-) -> Request:
+def request_of(path: str, query: bytes, headers: Headers, peer: str | None) -> Request:
     return Request(path, query, headers, dict(reversed(headers)), peer)
 
 
@@ -117,13 +86,13 @@ async def _serve(respond: Respond, scope: HTTPScope, receive: Receive) -> Reply:
         problem = Problem(
             error="Method Not Allowed", message="send it with POST", code="METHOD_NOT_ALLOWED"
         )
-        return _reply(Answer(405, _encode(problem)), {"allow": "POST, OPTIONS"})
+        return problem_reply(405, problem, {"allow": "POST, OPTIONS"})
     request = _request(scope)
     try:
         _check_length(request)
         body = await _read(receive)
     except TooLarge as error:
-        return _refusal(error)
+        return refusal(error)
     return await respond(request, body)
 
 
@@ -132,12 +101,12 @@ def responder(services: Services) -> Respond:
 
     async def respond(request: Request, body: bytes) -> Reply:
         try:
-            return _reply(await _take(services, request, body), {})
+            return reply(await _take(services, request, body))
         except AppizerError as error:
-            return _refusal(error)
+            return refusal(error)
         except Exception:  # noqa: BLE001  the last line before the sender: logged, and told as ours
             _log.exception("ingest failed", path=request.path)
-            return _reply(Answer(500, _encode(_FAULT)), {})
+            return problem_reply(500, OUR_FAULT)
 
     return respond
 
@@ -258,16 +227,6 @@ def _count(outcomes: Sequence[Outcome]) -> None:
         _counters[status].inc(statuses.count(status))
 
 
-def _refusal(error: AppizerError) -> Reply:
-    return _reply(Answer(status_of(error), _encode(problem_of(error))), headers_of(error))
-
-
-def _reply(answer: Answer, headers: dict[str, str]) -> Reply:
-    length = (b"content-length", str(len(answer.body)).encode())
-    extra = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return Reply(answer.status, [_JSON, length, *_CORS, *extra], answer.body)
-
-
-async def _send(send: Send, reply: Reply) -> None:
-    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
-    await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+async def _send(send: Send, answer: Reply) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})

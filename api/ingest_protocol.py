@@ -9,23 +9,22 @@ uvicorn's ordinary way, on the same connection and in order.
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-
+from api.connections import BETWEEN, BODY, Connection, Watch
 from api.dialects.calls import CALLS
-from api.ingest import Reply, Respond, request_of
+from api.ingest import Respond, request_of
+from api.reply import Headers, written
 from domain.limits import MAX_REQUEST_BYTES
 
 _PATHS = {path.encode(): path for path in CALLS}
 _ORDINARY = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"connection"))
 
 
-def ingest_protocol(respond: Respond) -> type[asyncio.Protocol]:
-    """For uvicorn.Config(http=...)."""
-
-    class Bound(IngestProtocol):
-        _respond = staticmethod(respond)
-
-    return Bound
+def http_protocol(watching: Watch, respond: Respond | None = None) -> type[asyncio.Protocol]:
+    """For uvicorn.Config(http=...). Without `respond` all goes to the application."""
+    if respond is None:
+        return type("Bound", (Connection,), {"watch": watching})
+    bound = {"watch": watching, "_respond": staticmethod(respond)}
+    return type("Bound", (IngestProtocol,), bound)
 
 
 class _Exchange:
@@ -33,6 +32,7 @@ class _Exchange:
 
     __slots__ = ("body", "disconnected", "keep_alive", "message_event", "path", "query")
 
+    response_started = False
     response_complete = False
 
     def __init__(self, path: str, query: bytes, message_event: asyncio.Event) -> None:
@@ -49,13 +49,12 @@ class _Done(_Exchange):
     response_complete = True
 
 
-class IngestProtocol(HttpToolsProtocol):
+class IngestProtocol(Connection):
     """One connection. A request that comes while another is answered waits, as uvicorn has it:
     the exchange in flight is its cycle.
     """
 
     _respond: Respond
-    cycle: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -64,6 +63,7 @@ class IngestProtocol(HttpToolsProtocol):
         self._making: _Exchange | None = None
 
     def on_message_begin(self) -> None:
+        self.begin()
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -73,6 +73,7 @@ class IngestProtocol(HttpToolsProtocol):
         self._making = self._exchange()
         if self._making is not None:
             self.cycle = self._making
+            self.reading = BODY
             return
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()  # makes the scope, which shares its list of headers
@@ -115,11 +116,12 @@ class IngestProtocol(HttpToolsProtocol):
             super().on_message_complete()
             return
         self._making = None
+        self.reading = BETWEEN
         task = self.loop.create_task(self._answer(exchange, self.headers))
         self.tasks.add(task)  # a graceful stop waits for it
         task.add_done_callback(self.tasks.discard)
 
-    async def _answer(self, exchange: _Exchange, headers: list[tuple[bytes, bytes]]) -> None:
+    async def _answer(self, exchange: _Exchange, headers: Headers) -> None:
         peer = self.client[0] if self.client else None
         body = exchange.body[0] if len(exchange.body) == 1 else b"".join(exchange.body)
         request = request_of(exchange.path, exchange.query, headers, peer)
@@ -130,15 +132,8 @@ class IngestProtocol(HttpToolsProtocol):
             return
         if self.flow.write_paused:
             await self.flow.drain()  # a sender that does not read its answers
-        self.transport.write(self._written(reply, exchange.keep_alive))
+        defaults = self.server_state.default_headers
+        self.transport.write(written(reply, defaults, keep_alive=exchange.keep_alive))
         if not exchange.keep_alive:
             self.transport.close()
         self.on_response_complete()
-
-    def _written(self, reply: Reply, keep_alive: bool) -> bytes:  # noqa: FBT001  the exchange's
-        parts = [STATUS_LINE[reply.status]]
-        for name, value in (*self.server_state.default_headers, *reply.headers):
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
-        parts.append(reply.body)
-        return b"".join(parts)

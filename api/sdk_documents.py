@@ -10,7 +10,7 @@ from litestar.params import FromPath
 
 from api.auth import key_in, require
 from api.dialects.browser import rudderstack_source, segment_settings
-from api.ingest import PREFLIGHT
+from api.reply import PREFLIGHT
 from domain.errors import MissingKey, NotFound
 from domain.keys import is_well_formed
 from infrastructure.bootstrap import Services

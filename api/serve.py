@@ -9,10 +9,12 @@ import uvloop
 from litestar.types import ASGIApp
 
 from api.applications import commands_app, queries_app, shared_app
+from api.connections import Watch
 from api.ingest import responder
-from api.ingest_protocol import ingest_protocol
+from api.ingest_protocol import http_protocol
 from infrastructure import garbage
 from infrastructure.bootstrap import Services, open_services
+from infrastructure.descriptors import room_for
 from infrastructure.settings import Settings
 from infrastructure.telemetry import set_up_logs
 
@@ -47,6 +49,7 @@ async def _serve(
 ) -> None:
     # Python's default of 6 on two cores would let a few slow questions hold up everything else.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
+    watch = Watch(room_for(settings.connections))
     async with open_services(settings) as services:
         server = uvicorn.Server(
             uvicorn.Config(
@@ -54,7 +57,8 @@ async def _serve(
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",
-                http=ingest_protocol(responder(services)) if takes_events else "httptools",
+                http=http_protocol(watch, responder(services) if takes_events else None),
+                ws="none",
                 proxy_headers=False,  # whom to believe is APPIZER_TRUSTED_PROXIES
                 lifespan="off",
                 access_log=False,
@@ -65,8 +69,10 @@ async def _serve(
         )
         garbage.seldom()
         serving = asyncio.create_task(server.serve())
+        watching = asyncio.create_task(watch.keep(server.server_state.connections))
         await asyncio.wait({serving, services.log.writer}, return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
         await serving
+        watching.cancel()
         if services.log.writer.done():  # it never ends by itself: end the process, loudly
             services.log.writer.result()
