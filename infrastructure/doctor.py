@@ -21,7 +21,7 @@ from infrastructure.embedded.ports import holder, is_free
 from infrastructure.embedded.processes import CannotStart
 from infrastructure.migrate import MigrationChanged, pending
 from infrastructure.positions import Positions
-from infrastructure.settings import Settings
+from infrastructure.settings import Settings, unknown
 
 _OLDEST_PYTHON = (3, 11)
 _NEEDED = ("litestar", "eventsourcing", "psycopg", "nats", "msgspec", "sqlalchemy", "uvicorn")
@@ -45,6 +45,7 @@ class Finding(msgspec.Struct, frozen=True):
 def examine_machine(instance: Instance | None, *, host: str, port: int) -> Iterator[Finding]:
     """What can be seen from outside. `instance` is None when the servers are somebody else's."""
     yield _python()
+    yield from _variables()
     yield _packages((*_NEEDED, *_EMBEDDED) if instance else _NEEDED)
     if instance is not None:
         yield _directory(instance)
@@ -74,6 +75,11 @@ def _python() -> Finding:
     if sys.version_info < _OLDEST_PYTHON:
         return Finding("python", "fail", f"{version} is too old", "install 3.11 or newer")
     return Finding("python", "ok", version)
+
+
+def _variables() -> Iterator[Finding]:
+    for sentence in unknown():
+        yield Finding("settings", "warn", sentence, "unset it, or write it right")
 
 
 def _packages(names: tuple[str, ...]) -> Finding:

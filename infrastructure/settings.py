@@ -4,6 +4,7 @@ Secrets may come from a file: `APPIZER_DATABASE_URL_FILE=/run/secrets/db` and th
 `appizer doctor` prints what is in force, without secrets.
 """
 
+import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +31,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     analytics_url: str = "http://default:@127.0.0.1:8123/default"  # ClickHouse HTTP interface
     host: str = "127.0.0.1"
     port: _Port = 8080
-    connections: _Positive = 10_000  # open at once; beyond it the answer is 503
     public_url: str = ""  # what SDKs are told to send to; default: the request's own host
     data: str = ""  # the instance's directory, when it runs embedded
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -59,17 +59,34 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(_readable(str(error))) from None
 
 
+def unknown(environment: Mapping[str, str] | None = None) -> list[str]:
+    """A sentence for each APPIZER_* variable that is no setting."""
+    given = os.environ if environment is None else environment
+    names = [name for name in given if name.startswith("APPIZER_") and _field(name) is None]
+    return [f"{name} is no setting{_meant(name)}" for name in sorted(names)]
+
+
+def _meant(variable: str) -> str:
+    file = "_FILE" if variable.endswith("_FILE") else ""
+    name = variable.removeprefix("APPIZER_").removesuffix("_FILE").lower()
+    close = difflib.get_close_matches(name, Settings.__struct_fields__, n=1)
+    return f"; did you mean APPIZER_{close[0].upper()}{file}?" if close else " and does nothing"
+
+
+def _field(variable: str) -> str | None:
+    """The setting that a variable gives, itself or by the name of a file."""
+    name = variable.removeprefix("APPIZER_").lower()
+    fields = Settings.__struct_fields__
+    return next((one for one in (name, name.removesuffix("_file")) if one in fields), None)
+
+
 def _given(environment: Mapping[str, str]) -> dict[str, str]:
-    fields = set(Settings.__struct_fields__)
     given: dict[str, str] = {}
     for variable, value in environment.items():
-        name = variable.removeprefix("APPIZER_").lower()
-        if not variable.startswith("APPIZER_"):
-            continue
-        if name in fields:
-            given[name] = value
-        elif name.removesuffix("_file") in fields:
-            given[name.removesuffix("_file")] = _content(variable, value)
+        field = _field(variable) if variable.startswith("APPIZER_") else None
+        if field is not None:
+            is_file = variable.lower() != f"appizer_{field}"
+            given[field] = _content(variable, value) if is_file else value
     if "database_url" not in given and "DATABASE_URL" in environment:
         given["database_url"] = environment["DATABASE_URL"]
     return given

@@ -56,8 +56,9 @@ def _host(instance: Instance) -> str:
 
 
 def _port(instance: Instance) -> int:
-    known = instance.environment()
-    return int(known.get("APPIZER_PORT") or os.environ.get("APPIZER_PORT", "8080"))
+    """The one that it has, else the one that its next start will take."""
+    given = None if instance.running_pid() else os.environ.get("APPIZER_PORT")
+    return int(given or instance.port() or 8080)
 
 
 def _show(finding: Finding, *, as_json: bool) -> None:

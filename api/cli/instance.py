@@ -15,12 +15,22 @@ class NotRunning(click.ClickException):
     exit_code = Exit.NOT_RUNNING
 
 
+def chosen_directory(
+    _ctx: click.Context, _option: click.Parameter, given: str | None
+) -> str | None:
+    """An empty one is a variable of somebody's script that is not set, not the default."""
+    if given is not None and not given.strip():
+        raise click.BadParameter("is empty; name a directory, or leave the option out")
+    return given
+
+
 def data_option(command: Any) -> Any:
     """The option --data of every command that talks to an instance."""
     return click.option(
         "--data",
         metavar="DIR",
         type=click.Path(file_okay=False),
+        callback=chosen_directory,
         help="The instance's directory. [default: APPIZER_DATA, else the APPIZER_* settings]",
     )(command)
 
@@ -56,3 +66,9 @@ def is_configured_elsewhere(data: str | None) -> bool:
     names = ("APPIZER_DATABASE_URL", "APPIZER_DATABASE_URL_FILE", "DATABASE_URL")
     named = data is not None or "APPIZER_DATA" in os.environ
     return not named and any(name in os.environ for name in names)
+
+
+def warn_of_settings() -> None:
+    """A variable with a typing error would do nothing, silently."""
+    for sentence in settings.unknown():
+        click.echo(f"warning: {sentence}", err=True)

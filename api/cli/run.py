@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import click
 
+from api.cli.instance import warn_of_settings
 from infrastructure.settings import Settings, load
 
 # Role -> module:function; the function takes the settings and returns after SIGTERM, or when all
@@ -40,6 +41,7 @@ def command(role: str) -> None:
     relay      publishes the log on NATS
     engine     hosts the embedded analytics engine
     """  # noqa: D301  click's mark for a paragraph that keeps its lines
+    warn_of_settings()
     settings = load()
     _use_uvloop()
     entry_point(role)(settings)

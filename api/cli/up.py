@@ -1,6 +1,7 @@
 """`appizer up`."""
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -9,9 +10,11 @@ import click
 from rich.console import Console
 from rich.status import Status
 
-from api.cli.instance import instance_for
+from api.cli.instance import chosen_directory, instance_for, warn_of_settings
 from infrastructure.embedded.instance import Instance, Quickstart
 from infrastructure.embedded.supervisor import Supervisor
+
+_PORT = 8080
 
 
 class Screen:
@@ -31,14 +34,17 @@ class Screen:
             self._status = self._console.status(label)
             self._status.start()
 
-    def ready(self, url: str, quickstart: Quickstart) -> None:
+    def ready(self, quickstart: Quickstart, position: int) -> None:
         self._finish_step()
         seconds = time.monotonic() - self._first
         self._say(f"\nStarted in {seconds:.1f} s. Keys: {self._instance.quickstart_file}\n")
         self._say("Send an event:\n" + send_example(quickstart))
-        self._say("\nAsk for it:\n" + ask_example(quickstart))
+        self._say(
+            "\nAsk for it; min_position, which the first command answers, waits for the event:\n"
+            + ask_example(quickstart, position)
+        )
         self._say("\nCtrl-C stops everything.")
-        self._say(f"ready {url}")
+        self._say(f"ready {quickstart.url}")
 
     def notice(self, text: str) -> None:
         self.close()
@@ -70,27 +76,27 @@ def send_example(quickstart: Quickstart) -> str:
     )
 
 
-def ask_example(quickstart: Quickstart) -> str:
-    """A command for a shell."""
-    key = shlex.quote(f"Authorization: Bearer {quickstart.secret_key}")
-    return f"  curl {quickstart.url}/v1/users/ada/events -H {key}"
+def ask_example(quickstart: Quickstart, position: int) -> str:
+    """A command for a shell. Without a position it would be too early, straight after the event."""
+    url = shlex.quote(f"{quickstart.url}/v1/users/ada/events?min_position={position}")
+    return f"  curl {url} -H {shlex.quote(f'Authorization: Bearer {quickstart.secret_key}')}"
 
 
 @click.command()
 @click.option(
-    "--data", metavar="DIR", type=click.Path(file_okay=False),
+    "--data", metavar="DIR", type=click.Path(file_okay=False), callback=chosen_directory,
     help="Where everything is kept. [default: APPIZER_DATA, else /var/lib/appizer as root,"
     " ~/.local/share/appizer else]",
 )  # fmt: skip
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=8080, envvar="APPIZER_PORT",
-    show_default=True, help="Where HTTP is served.",
+    "--port", type=click.IntRange(1, 65535), envvar="APPIZER_PORT",
+    help="Where HTTP is served. [default: where it was at the last start; 8080 at the first]",
 )  # fmt: skip
 @click.option(
     "--host", default="127.0.0.1", envvar="APPIZER_HOST", show_default=True,
     help="The address to listen on; 0.0.0.0 for all. There is no TLS: put a proxy in front.",
 )  # fmt: skip
-def command(data: str | None, port: int, host: str) -> None:
+def command(data: str | None, port: int | None, host: str) -> None:
     """Run everything on this machine: Postgres, NATS, the analytics engine and all roles.
 
     The first start makes an app and its keys and writes them to DIR/quickstart.json. The last
@@ -98,8 +104,13 @@ def command(data: str | None, port: int, host: str) -> None:
     is lost, not even by kill -9.
     """
     instance = instance_for(data)
+    chosen = port or instance.port() or _PORT
+    warn_of_settings()
+    if os.environ.get("APPIZER_METRICS_PORT", "0") != "0":
+        told = f"APPIZER_METRICS_PORT is not used by `up`: /metrics on port {chosen} has it all"
+        click.echo(f"warning: {told}", err=True)
     screen = Screen(instance)
     try:
-        Supervisor(instance, host=host, port=port, watcher=screen).run()
+        Supervisor(instance, host=host, port=chosen, watcher=screen).run()
     finally:
         screen.close()

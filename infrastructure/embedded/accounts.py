@@ -71,6 +71,8 @@ def reachable(programs: Path, account: Account, copies: Path) -> Path:
     if first_closed([*parents(programs), programs / "postgres"], account) is None:
         return programs
     target = copies / _build_of(programs)
+    if set(str(target)) & set('"$`\\'):  # initdb gives its own path to a shell, in double quotes
+        raise CannotStart(f"Postgres can't be run from {target}", "choose another --data")
     if not target.exists():
         _copy(package, installation.name, target)
     return target / package.name / installation.name / "bin"

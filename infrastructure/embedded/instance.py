@@ -27,6 +27,8 @@ from infrastructure.embedded.ports import free_port
 from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.embedded.processes import CannotStart
 
+_LONGEST_NAME = 800  # bytes; servers append up to some 200 to it
+
 T = TypeVar("T")
 
 
@@ -95,6 +97,11 @@ class Instance(msgspec.Struct, frozen=True):
         """Raises SettingsError."""
         return settings.load(joined(os.environ, self.environment()))
 
+    def port(self) -> int | None:
+        """Where HTTP was served at the last start."""
+        known = self.environment().get("APPIZER_PORT")
+        return int(known) if known else None
+
     def configure(self, *, host: str, port: int) -> None:
         """Writes instance.json: keeps passwords, and ports as long as they are free."""
         known = self.environment()
@@ -162,6 +169,7 @@ class Instance(msgspec.Struct, frozen=True):
         """As root Postgres runs as another user, who must pass through this directory: it is made
         so, or opened when it holds nothing but ours. What lies in it is closed one by one.
         """
+        _check_name(self.directory)
         through = 0o711 if os.geteuid() == 0 else 0o700
         try:
             self.directory.mkdir(mode=through, parents=True, exist_ok=True)
@@ -172,6 +180,23 @@ class Instance(msgspec.Struct, frozen=True):
         except OSError as error:
             mend = "choose a --data that you may write to"
             raise CannotStart(f"{self.directory}: {error.strerror}", mend) from None
+
+
+def _check_name(directory: Path) -> None:
+    """Raises CannotStart for what one of the servers can't live in: Postgres takes paths of 1,023
+    bytes, the analytics engine reads some characters as patterns.
+    """
+    name = str(directory)
+    odd = sorted(
+        {c for c in name if c in "?*{}" or c < " " or c == "\x7f" or "\ud800" <= c <= "\udfff"}
+    )
+    mend = "choose another --data"
+    if odd:
+        shown = ", ".join(map(ascii, odd))
+        raise CannotStart(f"{name!a}: the path must not contain {shown}", mend)
+    if (size := len(os.fsencode(name))) > _LONGEST_NAME:
+        problem = f"{name}: the path has {size} bytes, at most {_LONGEST_NAME} are possible"
+        raise CannotStart(problem, mend)
 
 
 def default_directory() -> Path:

@@ -1,6 +1,5 @@
 """The embedded NATS server, with JetStream on disk."""
 
-import json
 import os
 import shutil
 import socket
@@ -13,7 +12,6 @@ from infrastructure.embedded.processes import POLITE, CannotStart, Child, stop_o
 USER = "appizer"
 
 # `sync_interval: always`: JetStream else acknowledges what a power cut can take back.
-# A JSON string is a valid one here.
 _CONFIGURATION = """\
 listen: {listen}
 server_name: appizer
@@ -70,12 +68,19 @@ class MessageServer:
 
     def _configuration(self) -> str:
         return _CONFIGURATION.format(
-            listen=json.dumps(f"127.0.0.1:{self.port}"),
-            pid_file=json.dumps(str(self.data / "nats-server.pid")),
+            listen=_quoted(f"127.0.0.1:{self.port}"),
+            pid_file=_quoted(str(self.data / "nats-server.pid")),
             user=USER,
-            password=json.dumps(self._password),
-            store=json.dumps(str(self.data)),
+            password=_quoted(self._password),
+            store=_quoted(str(self.data)),
         )
+
+
+def _quoted(text: str) -> str:
+    """As the server reads strings: the only escape for what is not plain ASCII is a byte's."""
+    plain = set(range(0x20, 0x7F)) - {ord('"'), ord("\\")}
+    written = (chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in os.fsencode(text))
+    return '"' + "".join(written) + '"'
 
 
 def _program() -> str:

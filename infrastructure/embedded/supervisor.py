@@ -11,11 +11,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from infrastructure.database import open_log
 from infrastructure.embedded.instance import Instance, Quickstart, joined, write_secret
 from infrastructure.embedded.ports import holder, is_free
 from infrastructure.embedded.processes import CannotStart, Part, wait_until_ready
 from infrastructure.embedded.role import Role, answers
 from infrastructure.embedded.upkeep import Upkeep
+from infrastructure.event_store.reader import read_head
 from infrastructure.migrate import migrate
 from infrastructure.provisioning import provision
 from infrastructure.settings import Settings
@@ -31,7 +33,8 @@ class Watcher(Protocol):
     def step(self, label: str) -> None:
         """What begins now; the step before is done."""
 
-    def ready(self, url: str, quickstart: Quickstart) -> None: ...
+    def ready(self, quickstart: Quickstart, position: int) -> None:
+        """`position`: the next event's."""
 
     def notice(self, text: str) -> None: ...
 
@@ -95,7 +98,8 @@ class Supervisor:
         is_first = self._instance.quickstart() is None
         quickstart = self._quickstart(settings)
         self._start_roles(quickstart if is_first else None)
-        self._watcher.ready(quickstart.url, quickstart)
+        with open_log(settings.database_url) as log:
+            self._watcher.ready(quickstart, read_head(log) + 1)
 
     def _start_roles(self, made: Quickstart | None) -> None:
         """`made`: keys that must work before anybody is told about them."""

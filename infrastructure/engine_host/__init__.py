@@ -51,7 +51,8 @@ def run(settings: Settings) -> None:
     set_up_logs(settings, "engine")
     at = urlsplit(settings.analytics_url)
     limits = Limits(settings.heavy_queries, settings.query_seconds, settings.query_memory_mib)
-    connections = Connections(_address(Path(settings.data), limits), limits)
+    os.chdir(settings.data)
+    connections = Connections(_address(limits), limits)
     server = _Server((at.hostname or "127.0.0.1", at.port or 8123), _Handler)
     server.connections = connections
     server.user = unquote(at.username or "default")
@@ -67,15 +68,15 @@ def run(settings: Settings) -> None:
         connections.close(settings.shutdown_seconds)
 
 
-def _address(data: Path, limits: Limits) -> str:
-    """ChDB's connection string. The server's limit is what the allowed queries may take together,
-    and room for inserts and merges, but never more than four fifths of the machine.
+def _address(limits: Limits) -> str:
+    """ChDB's connection string, relative to the current directory, because it would read some
+    characters of a path as its own. The server's limit is what the allowed queries may take
+    together, and room for inserts and merges, but never more than four fifths of the machine.
     """
     wanted = (limits.heavy * limits.query_memory_mib + 2048) * MEBIBYTE
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    configuration = data / "engine.xml"
-    configuration.write_text(_CONFIGURATION.format(memory=min(wanted, machine * 4 // 5)))
-    return f"{data / 'engine'}?config-file={configuration}"
+    Path("engine.xml").write_text(_CONFIGURATION.format(memory=min(wanted, machine * 4 // 5)))
+    return "engine?config-file=engine.xml"
 
 
 class _Server(ThreadingHTTPServer):

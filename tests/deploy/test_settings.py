@@ -2,7 +2,7 @@
 
 import pytest
 
-from infrastructure.settings import SettingsError, load
+from infrastructure.settings import SettingsError, load, unknown
 
 GIVEN = {"APPIZER_DATABASE_URL": "postgresql://localhost/appizer"}
 
@@ -35,3 +35,18 @@ def test_values_in_range_are_taken():
 def test_a_setting_that_is_missing_is_named_with_an_example():
     with pytest.raises(SettingsError, match="APPIZER_DATABASE_URL is not set; say postgresql://"):
         load({})
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("APPIZER_PROT", "APPIZER_PROT is no setting; did you mean APPIZER_PORT?"),
+        (
+            "APPIZER_NATS_URI_FILE",
+            "APPIZER_NATS_URI_FILE is no setting; did you mean APPIZER_NATS_URL_FILE?",
+        ),
+        ("APPIZER_ZZZZ", "APPIZER_ZZZZ is no setting and does nothing"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_named_with_the_closest_one(variable, said):
+    assert unknown({**GIVEN, "APPIZER_PORT": "1", "PATH": "/bin", variable: "x"}) == [said]

@@ -65,3 +65,19 @@ def test_a_stranger_without_the_password_is_refused(message_server):
         stranger.sendall(b'CONNECT {"user":"appizer","pass":"wrong"}\r\nPING\r\n')
         with stranger.makefile("rb") as said:
             assert b"-ERR 'Authorization Violation'\r\n" in list(said)
+
+
+def test_it_lives_in_a_directory_of_any_name(open_directory):
+    server = MessageServer(
+        open_directory / 'données "q" \\ $x',
+        port=free_port(),
+        password="plain",
+        log=open_directory / "nats.log",
+    )
+    server.start()
+    try:
+        wait_until_ready(server, seconds=30)
+        asyncio.run(publish(server.url, [b"one"]))
+        assert (server.data / "jetstream").is_dir()
+    finally:
+        server.stop()
