@@ -15,6 +15,7 @@ from api.errors import HANDLERS
 from api.ingest import ingest_route
 from api.openapi import document
 from api.routing import share_port
+from api.paths import Queries
 from domain.limits import MAX_REQUEST_BYTES
 from infrastructure.bootstrap import Services
 
@@ -37,7 +38,7 @@ def commands_app(services: Services) -> Litestar:
 
 def queries_app(services: Services) -> Litestar:
     """Also describes the whole interface, the other application's routes too."""
-    queries = _application(services, *_READS)
+    queries = _application(services, *_READS, kind=Queries)
     queries.state.describe = cache(
         lambda: document(
             _application(services, *_WRITES, described=_DESCRIBED),
@@ -52,7 +53,10 @@ def shared_app(services: Services) -> ASGIApp:
 
 
 def _application(
-    services: Services, *routes: Any, described: OpenAPIConfig | None = None
+    services: Services,
+    *routes: Any,
+    described: OpenAPIConfig | None = None,
+    kind: type[Litestar] = Litestar,
 ) -> Litestar:
     """`described` would also serve the framework's own pages, whose scripts come from elsewhere,
     so an application that serves has it not.
@@ -61,7 +65,7 @@ def _application(
     async def provide_services() -> Services:
         return services
 
-    return Litestar.from_config(
+    return kind.from_config(
         AppConfig(
             route_handlers=list(routes),
             dependencies={

@@ -11,6 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from api import cursors
+from api.paths import part_of_path
 from api.shapes import refusal
 from api.waiting import MinPosition, caught_up
 from domain import conditions
@@ -135,7 +136,7 @@ async def list_events_of_user(
     cursor: Cursor = None,
     min_position: MinPosition = None,
 ) -> Events:
-    user_id = checked_id(user_id, "user_id")
+    user_id = checked_id(part_of_path(user_id), "user_id")
     wanted = EventFilter(app_number=reader.app_number or 0, before=_before(cursor, reader))
     standing = await caught_up(services, READ_MODEL, min_position)
     if await asyncio.to_thread(_number, services, wanted.app_number, user_id) is None:

@@ -9,6 +9,7 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from api.paths import part_of_path
 from api.waiting import MinPosition, caught_up
 from domain.admission import checked_id
 from domain.errors import NotFound
@@ -44,7 +45,7 @@ async def show_user(
     user_id: FromPath[str],
     min_position: MinPosition = None,
 ) -> UserAnswer:
-    user_id = checked_id(user_id, "user_id")
+    user_id = checked_id(part_of_path(user_id), "user_id")
     standing = await caught_up(services, people.name, min_position)
     user = await asyncio.to_thread(_user, services, reader, user_id)
     return UserAnswer(user=user, position=standing.position, lag_ms=standing.lag_ms)

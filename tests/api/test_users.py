@@ -41,7 +41,10 @@ def test_a_profile_holds_the_latest_of_each_trait(tenant):
 
 @pytest.mark.parametrize(
     "user_id",
-    ["ada@example.com", "日本", "a b", "0", "null", "%41", "a?b#c", "..", "x" * 200, "😀"],
+    [
+        *("ada@example.com", "日本", "a b", "0", "null", "%41", "a?b#c", "..", "x" * 200, "😀"),
+        *("a/b", "/", "a//b/", "/events", "a/events", "%2F", "日/本 %", "../a"),
+    ],
 )
 def test_an_id_of_any_characters_is_found(tenant, user_id):
     position = tenant.sent({"event_name": "E", "user_id": user_id})
@@ -57,3 +60,13 @@ def test_an_id_of_any_characters_is_found(tenant, user_id):
 def test_an_anonymous_person_has_a_profile_too(tenant):
     position = tenant.sent({"event_name": "E", "anonymous_id": "anon"})
     assert tenant.ask("/v1/users/anon", min_position=position)["user"]["messages"] == 1
+
+
+def test_a_slash_is_the_ids_own_only_where_it_is_encoded(tenant):
+    position = tenant.sent({"event_name": "E", "user_id": "a/events"})
+    found = tenant.ask("/v1/users/a%2fevents", min_position=position)["user"]
+    assert found["user_id"] == "a/events"
+    assert tenant.get("/v1/users/a/events").status_code == 404
+    assert tenant.get("/v1/users/a%2Fevents%2Fevents").status_code == 404
+    assert tenant.ask("/v1/events%2Fnames".replace("%2F", "/"))["names"]
+    assert tenant.get("/v1/events%2Fnames").status_code == 404
