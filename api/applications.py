@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
@@ -11,11 +11,12 @@ from litestar.types import ASGIApp
 
 from api import analytics, apps, events, failed_events, health, schema, sdk_documents, users
 from api.auth import find_organisation, find_reader
+from api.dialects.calls import CALLS
 from api.errors import HANDLERS
 from api.ingest import ingest_route
 from api.openapi import document
-from api.routing import share_port
 from api.paths import Queries
+from api.routing import Interface, share_port
 from domain.limits import MAX_REQUEST_BYTES
 from infrastructure.bootstrap import Services
 
@@ -50,6 +51,12 @@ def queries_app(services: Services) -> Litestar:
 
 def shared_app(services: Services) -> ASGIApp:
     return share_port(commands_app(services), queries_app(services))
+
+
+def interface() -> Interface:
+    """Of both applications."""
+    parts = (Router("/", route_handlers=list(handlers)) for handlers in (_WRITES, _READS))
+    return Interface([route for part in parts for route in part.routes], CALLS)
 
 
 def _application(

@@ -22,8 +22,8 @@ from api.auth import check_origin, key_in, require
 from api.body import open_body
 from api.dialects.calls import CALLS, admit
 from api.dialects.request import Answer
-from api.errors import OUR_FAULT, Problem
-from api.reply import PREFLIGHT, Headers, Reply, problem_reply, refusal, reply
+from api.errors import OUR_FAULT
+from api.reply import Headers, Reply, problem_reply, refusal, reply, send_reply
 from commands.ingest import Outcome, Status, take
 from domain.errors import AppizerError, TooLarge
 from domain.limits import MAX_REQUEST_BYTES
@@ -65,14 +65,14 @@ def request_of(path: str, query: bytes, headers: Headers, peer: str | None) -> R
 
 
 def ingest_route(services: Services) -> ASGIRouteHandler:
-    """All write paths of all dialects, and their preflights."""
+    """All write paths of all dialects. Other methods than POST don't come here: api/routing.py."""
     respond = responder(services)
 
     @asgi(sorted(CALLS), copy_scope=False)
     async def ingest(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == ScopeType.HTTP
         try:
-            await _send(send, await _serve(respond, scope, receive))
+            await send_reply(send, await _serve(respond, scope, receive))
         except _Gone:
             return
 
@@ -80,13 +80,6 @@ def ingest_route(services: Services) -> ASGIRouteHandler:
 
 
 async def _serve(respond: Respond, scope: HTTPScope, receive: Receive) -> Reply:
-    if scope["method"] == "OPTIONS":
-        return Reply(204, PREFLIGHT, b"")
-    if scope["method"] != "POST":
-        problem = Problem(
-            error="Method Not Allowed", message="send it with POST", code="METHOD_NOT_ALLOWED"
-        )
-        return problem_reply(405, problem, {"allow": "POST, OPTIONS"})
     request = _request(scope)
     try:
         _check_length(request)
@@ -225,8 +218,3 @@ def _count(outcomes: Sequence[Outcome]) -> None:
     statuses = [outcome.status for outcome in outcomes]
     for status in set(statuses):
         _counters[status].inc(statuses.count(status))
-
-
-async def _send(send: Send, answer: Reply) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": False})

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
+from litestar.types import Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from api.dialects.request import Answer
@@ -60,3 +61,8 @@ def written(answer: Reply, default_headers: Headers, *, keep_alive: bool) -> byt
     parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
     parts.append(answer.body)
     return b"".join(parts)
+
+
+async def send_reply(send: Send, answer: Reply) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})

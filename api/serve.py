@@ -8,10 +8,11 @@ import uvicorn
 import uvloop
 from litestar.types import ASGIApp
 
-from api.applications import commands_app, queries_app, shared_app
+from api.applications import commands_app, interface, queries_app, shared_app
 from api.connections import Watch
 from api.ingest import responder
 from api.ingest_protocol import http_protocol
+from api.routing import by_method
 from infrastructure import garbage
 from infrastructure.bootstrap import Services, open_services
 from infrastructure.descriptors import room_for
@@ -53,7 +54,7 @@ async def _serve(
     async with open_services(settings) as services:
         server = uvicorn.Server(
             uvicorn.Config(
-                application(services),
+                by_method(application(services), interface()),
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",

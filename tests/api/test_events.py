@@ -312,7 +312,7 @@ def test_an_address_that_is_none_is_not_found(tenant_of_all, problem, path):
         ("POST", "/healthz"),
         ("DELETE", "/v1/events"),
         ("PATCH", "/v1/events/batch"),
-        ("HEAD", "/v1/events"),
+        ("HEAD", "/v1/events/batch"),
     ],
 )
 def test_a_wrong_method_is_refused(tenant_of_all, method, path):
