@@ -128,6 +128,7 @@ def run(options: Options, origin: Origin, wanted: Wanted) -> int:
 def _run(options: Options, origin: Origin, wanted: Wanted, summary: Summary) -> int:
     sample = list(islice(origin.rows, SAMPLE_ROWS))
     if not sample:
+        summary.complete = True
         return _finish(options, summary, origin)
     planned = _planned(origin.source.columns, sample, wanted)
     if options.dry_run:
@@ -308,10 +309,11 @@ def _finish(options: Options, summary: Summary, origin: Origin) -> int:
 def _sentence(summary: Summary) -> str:
     skipped = f"{summary.skipped:,} done before, " if summary.skipped else ""
     conflicts = f"{summary.conflicts:,} in conflict, " if summary.conflicts else ""
+    last = f"; last position {summary.position:,}" if summary.position else ""
     return (
         f"{summary.accepted:,} accepted, {summary.duplicates:,} duplicates, {skipped}{conflicts}"
         f"{summary.rejected:,} rejected in {summary.seconds:,.1f} s"
-        f" ({summary.events_per_second:,} rows/s); last position {summary.position:,}"
+        f" ({summary.events_per_second:,} rows/s){last}"
     )
 
 

@@ -71,6 +71,7 @@ def test_a_cell_of_ten_megabytes_is_one_refusal(imported, stored):
     ("line", "said"),
     [
         ('{"event":"e","user":"u","time":"2026-01-01","x":1,"x":2}', "x: comes twice"),
+        ('{"event":"e","user":"u","time":"2026-01-01","x" :1,"x":2}', "x: comes twice"),
         (
             '{"event":"e","user":"u","time":"2026-01-01","properties":{"x":1,"x":2}}',
             "properties.x: comes twice",
