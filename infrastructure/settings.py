@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     analytics_url: str = "http://default:@127.0.0.1:8123/default"  # ClickHouse HTTP interface
     host: str = "127.0.0.1"
     port: _Port = 8080
+    connections: _Positive = 10_000  # open at once; beyond it the answer is 503
     public_url: str = ""  # what SDKs are told to send to; default: the request's own host
     data: str = ""  # the instance's directory, when it runs embedded
     log_level: Literal["debug", "info", "warning", "error"] = "info"
