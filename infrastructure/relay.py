@@ -18,6 +18,7 @@ import psycopg
 import structlog
 from prometheus_client import Counter, Gauge
 
+from domain.errors import Rejected
 from infrastructure import cloud_events, garbage, message_bus
 from infrastructure.cloud_events import Batch, Row
 from infrastructure.database import REACHABLE
@@ -125,10 +126,12 @@ async def serve(
 async def refill(settings: Settings, first: int = 1) -> None:
     """Has the stream filled again from position `first` on. What it held before is dropped;
     followers get the events again, under their same ids. A running relay sees the marker within
-    a second, one that starts later sees it at once.
+    a second, one that starts later sees it at once. Raises Rejected beyond the log's end.
     """
     tail = await asyncio.to_thread(LogTail, settings.database_url)
     try:
+        if first > max(head := await asyncio.to_thread(tail.head), 1):
+            raise Rejected("--from", f"{first} is beyond the end of the log, position {head}")
         await _refill(settings, Page(tail.log_id, first, first - 1))
     finally:
         tail.close()

@@ -126,11 +126,11 @@ def _organisation(settings: Settings, given: str | None) -> UUID:
     return UUID(str(found[0]["organisation_id"]))
 
 
-def uuid_of(text: str, name: str) -> UUID:
+def uuid_of(text: str, name: str, *, see: str = "appizer apps list") -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise click.UsageError(f"{name} {text}: not an id; see: appizer apps list") from None
+        raise click.UsageError(f"{name} {text}: not an id; see: {see}") from None
 
 
 @contextmanager

@@ -1,19 +1,27 @@
 """`appizer events`."""
 
 import asyncio
+import contextlib
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 import click
 import msgspec
 
+from api.cli.apps import all_apps, chosen_app, reading
 from api.cli.instance import data_option, settings_for
 from api.cli.output import escaped, json_option, print_json, say
 from domain.catalogue import CATEGORIES
+from domain.errors import NotFound
 from infrastructure import feed, relay
-from infrastructure.cloud_events import CloudEvent
+from infrastructure.cloud_events import SYSTEM, CloudEvent
 from infrastructure.message_bus import BusError
+from infrastructure.settings import Settings
 
+# What stands last in a subject. A topic of a newer version is `other`; `feed` says that the feed
+# begins again, in a message without events.
+FEED_CATEGORIES = (*sorted(set(CATEGORIES.values())), "other", "feed")
+_NAMED_APPS = 10
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -48,9 +56,11 @@ def command() -> None:
 
 
 @command.command("tail")
-@click.option("--app", default="*", metavar="APP_ID", help="Of this app only.")
-@click.option("--category", default="*", metavar="NAME", help="One of: " + ", ".join(
-    sorted(set(CATEGORIES.values()))) + ".")  # fmt: skip
+@click.option(
+    "--app", metavar="APP_ID",
+    help=f"Of this app only; `{SYSTEM}` for what belongs to no app.",
+)  # fmt: skip
+@click.option("--category", type=click.Choice(FEED_CATEGORIES), help="Of this category only.")
 @click.option("--from-position", type=click.IntRange(1), help="From this position of the log on.")
 @click.option("--since", type=Since(), help="What was published since: 10m, 2h, 1d, or a time.")
 @click.option("--count", type=click.IntRange(1), help="Stop after so many events.")
@@ -58,15 +68,15 @@ def command() -> None:
 @json_option
 def tail(  # noqa: PLR0913  one per option
     *,
-    app: str,
-    category: str,
+    app: str | None,
+    category: str | None,
     from_position: int | None,
     since: datetime | None,
     count: int | None,
     data: str | None,
     as_json: bool,
 ) -> None:
-    r"""Print new events as they come, or all since a position or a time.
+    """Print new events as they come, or all since a position or a time.
 
     NATS keeps them for a week, see APPIZER_RETENTION_OF_FEED_SECONDS; `appizer events refill`
     brings back older ones.
@@ -75,14 +85,32 @@ def tail(  # noqa: PLR0913  one per option
     appizer events tail
     appizer events tail --since 10m --category tracked --json
     appizer events tail --from-position 1 --count 10
-    """
+    """  # noqa: D301  \b is click's sign for lines to keep
     if from_position is not None and since is not None:
         raise click.UsageError("give --from-position or --since, not both")
-    for token in (app, category):
-        if not token or set(token) & set(" .>\t\r\n"):
-            raise click.UsageError(f"{token!r} is not an app id or a category")
-    wanted = Wanted(f"appizer.v1.{app}.{category}", from_position or since, count)
-    asyncio.run(_print(settings_for(data).nats_url, wanted, as_json=as_json))
+    settings = settings_for(data)
+    owner = "*" if app is None else _owner(settings, app)
+    wanted = Wanted(f"appizer.v1.{owner}.{category or '*'}", from_position or since, count)
+    asyncio.run(_print(settings.nats_url, wanted, as_json=as_json))
+
+
+def _owner(settings: Settings, app: str) -> str:
+    """The part of the subject. Nobody publishes for an app that there is not: it would wait for
+    ever.
+    """
+    if app == SYSTEM:
+        return app
+    try:
+        return str(chosen_app(settings, app))
+    except (click.UsageError, NotFound):
+        known = ", ".join([*_known_apps(settings), SYSTEM])
+        raise click.UsageError(f"--app {app}: no such app; there are {known}") from None
+
+
+def _known_apps(settings: Settings) -> list[str]:
+    with contextlib.suppress(NotFound), reading(settings) as connection:
+        return [str(app["id"]) for app in all_apps(connection)][:_NAMED_APPS]
+    return []
 
 
 @command.command("refill")
@@ -91,20 +119,24 @@ def tail(  # noqa: PLR0913  one per option
     help="The first position to publish again.",
 )  # fmt: skip
 @data_option
-def refill(first: int, data: str | None) -> None:
-    r"""Fill the NATS stream again from the log.
+@json_option
+def refill(*, first: int, data: str | None, as_json: bool) -> None:
+    """Fill the NATS stream again from the log.
 
     What the stream holds is dropped, and the relay publishes everything from POSITION on again.
     Followers get those events once more, with the same ids.
 
     \b
     appizer events refill --from 1
-    """
+    """  # noqa: D301  \b is click's sign for lines to keep
     try:
         asyncio.run(relay.refill(settings_for(data), first))
     except BusError as error:
         raise click.ClickException(str(error)) from None
-    say(f"the relay publishes the log again from position {first}")
+    if as_json:
+        print_json({"from_position": first})
+    else:
+        say(f"the relay publishes the log again from position {first}")
 
 
 async def _print(nats_url: str, wanted: Wanted, *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
+from api.cli.dates import GitDate
 from api.cli.import_run import Options, Origin, run
 from api.cli.instance import data_option
 from api.cli.output import json_option
@@ -137,7 +138,10 @@ def import_jsonl(file: str, **given: Any) -> int:
 @command.command("git")
 @click.argument("path", type=click.Path(file_okay=False, exists=True), default=".")
 @click.option("--project", help="The property `project`. [default: the directory's name]")
-@click.option("--since", metavar="DATE", help="Only commits after it, as git understands dates.")
+@click.option(
+    "--since", metavar="DATE", type=GitDate(),
+    help="Only commits after it, as git understands dates.",
+)  # fmt: skip
 @click.option("--lines/--no-lines", default=True, help="Count lines; without it is faster.")
 @click.option("--plain-emails", is_flag=True, help="user_id is the e-mail address, not its hash.")
 @_common

@@ -7,6 +7,7 @@ import click
 from sqlalchemy import Connection
 
 from api.cli.apps import all_apps, chosen_app, reading, streams_of, uuid_of
+from api.cli.exits import Exit
 from api.cli.instance import data_option, settings_for
 from api.cli.output import json_option, print_json, print_records, say
 from commands import apps as commands
@@ -79,19 +80,29 @@ def list_(*, app: str | None, data: str | None, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @data_option
 @json_option
-def revoke(*, key_id: str, yes: bool, data: str | None, as_json: bool) -> None:
+def revoke(*, key_id: str, yes: bool, data: str | None, as_json: bool) -> int:
     """Revoke a key for ever. Requests with it are refused within seconds."""
-    wanted = uuid_of(key_id, "KEY_ID")
+    wanted = uuid_of(key_id, "KEY_ID", see="appizer keys list")
     settings = settings_for(data)
     owner_id, last_four = _owner_of(settings, wanted)
-    if not yes:
-        click.confirm(f"Revoke the key that ends in {last_four}?", abort=True, err=True)
+    if not (yes or _agreed(f"Revoke the key that ends in {last_four}?")):
+        raise click.ClickException("not revoked")
     with streams_of(settings) as streams:
         position = commands.revoke_key(streams, now, owner_id, wanted)
     if as_json:
         print_json({"key_id": wanted, "revoked": True, "position": position})
     else:
         click.echo(f"revoked {wanted}")
+    return Exit.OK
+
+
+def _agreed(question: str) -> bool:
+    """Nobody there to answer is a no."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        click.echo(err=True)  # ends the line of the question
+        return False
 
 
 def _owner_of(settings: Settings, key_id: UUID) -> tuple[UUID, str]:

@@ -1,6 +1,7 @@
 """The command `appizer`. Each subcommand is a module of its own, imported when it is used."""
 
 import importlib
+import json
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -76,7 +77,8 @@ def appizer() -> None:
     `appizer up` runs everything on this machine; the other commands find it by --data DIR,
     APPIZER_DATA, or the APPIZER_* settings.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the instance does not run.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the instance does not run. With --json an error
+    is a JSON object on stderr: {"success": false, "error": {"code", "message", "details"}}.
     """
 
 
@@ -90,7 +92,7 @@ def run(arguments: list[str]) -> int:
         code: Any = appizer.main(arguments, prog_name="appizer", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        _show(error, arguments)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return Exit.INTERRUPTED
@@ -101,9 +103,30 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if not _is_expected(error):
             raise
-        click.echo(f"error: {_said(error)}", err=True)
+        code = getattr(error, "code", Exit.FAILED.name)
+        _tell(_said(error), code, getattr(error, "details", {}), as_json="--json" in arguments)
         return Exit.FAILED
     return code if isinstance(code, int) else Exit.OK
+
+
+def _show(error: click.ClickException, arguments: list[str]) -> None:
+    """Wrong usage comes with the command's own usage, a group without a command with its help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    as_json = "--json" in arguments
+    if isinstance(error, click.UsageError) and error.ctx is not None and not as_json:
+        click.echo(f"{error.ctx.get_usage()}\nTry `{error.ctx.command_path} --help`.\n", err=True)
+    _tell(error.format_message(), Exit(error.exit_code).name, {}, as_json=as_json)
+
+
+def _tell(message: str, code: str, details: object, *, as_json: bool) -> None:
+    """On stderr: stdout is for what was asked for."""
+    if as_json:
+        error = {"code": code, "message": message, "details": details}
+        click.echo(json.dumps({"success": False, "error": error}, default=str), err=True)
+    else:
+        click.echo(f"error: {message}", err=True)
 
 
 def _said(error: Exception) -> str:

@@ -15,14 +15,14 @@ from projections import apps
 @data_option
 @json_option
 def command(*, data: str | None, as_json: bool) -> None:
-    r"""Make the first organisation and app of a new installation, and print their keys, once.
+    """Make the first organisation and app of a new installation, and print their keys, once.
 
     `appizer up` does this by itself. Elsewhere: after `appizer run migrate`, with the projector
     running.
 
     \b
     appizer provision --json > keys.json
-    """
+    """  # noqa: D301  \b is click's sign for lines to keep
     settings = settings_for(data)
     with reading(settings) as connection:
         if apps.all_organisations(connection):

@@ -83,11 +83,13 @@ def test_a_key_is_revoked_for_ever(made, appizer, project):
     assert (again.code, "revoked already" in again.err) == (Exit.FAILED, True)
 
 
-def test_revoking_asks_first(made, appizer, query, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+@pytest.mark.parametrize("answered", ["n\n", ""])
+def test_revoking_asks_first_and_a_no_is_told(made, appizer, query, monkeypatch, answered):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answered))
     key = made("--kind", "write")
     answer = appizer("keys", "revoke", key["key_id"])
-    assert answer.code == Exit.INTERRUPTED
+    assert answer.code == Exit.FAILED
+    assert answer.err.endswith("error: not revoked\n")
     assert query("SELECT FROM log.events WHERE topic = 'key.revoked.v1'") == []
 
 
@@ -102,3 +104,31 @@ def test_read_models_that_are_not_there_yet_are_told_with_the_mend(appizer, chan
     change("DROP SCHEMA apps CASCADE")
     answer = appizer("apps", "list")
     assert (answer.code, "start the projector" in answer.err) == (Exit.FAILED, True)
+
+
+def test_what_is_no_key_leads_to_the_list_of_keys(appizer):
+    answer = appizer("keys", "revoke", "nosuch")
+    assert (answer.code, "appizer keys list" in answer.err) == (Exit.USAGE, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "code"),
+    [
+        (("apps", "show", "00000000-0000-4000-8000-000000000000"), Exit.FAILED, "NOT_FOUND"),
+        (("apps", "create", " "), Exit.FAILED, "INVALID_REQUEST"),
+        (("apps", "show", "mine"), Exit.USAGE, "USAGE"),
+        (("apps", "list", "--data", "/nowhere"), Exit.NOT_RUNNING, "NOT_RUNNING"),
+        (("apps", "list", "--data", ""), Exit.USAGE, "USAGE"),
+    ],
+)
+def test_with_json_an_error_is_json_on_stderr(appizer, arguments, exit_code, code):
+    answer = appizer(*arguments, "--json")
+    assert (answer.code, answer.out) == (exit_code, "")
+    said = json.loads(answer.err)
+    assert (said["success"], said["error"]["code"]) == (False, code)
+    assert said["error"]["message"]
+
+
+def test_without_json_every_error_begins_the_same(appizer):
+    for arguments in (("apps", "show", "mine"), ("apps", "list", "--data", "/nowhere"), ("fly",)):
+        assert appizer(*arguments).err.splitlines()[-1].startswith("error: ")

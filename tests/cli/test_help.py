@@ -4,6 +4,7 @@ import click
 import pytest
 
 from api.cli.apps import command as apps
+from api.cli.events import command as events
 from api.cli.exits import Exit
 from api.cli.failed import command as failed
 from api.cli.importing import command as importing
@@ -13,6 +14,7 @@ from api.cli.projections import command as projections
 
 GROUPS = {
     "import": importing, "apps": apps, "keys": keys, "projections": projections, "failed": failed,
+    "events": events,
 }  # fmt: skip
 COMMANDS = [(group, name) for group, found in GROUPS.items() for name in found.commands]
 
@@ -23,6 +25,12 @@ def test_help_says_what_it_does_and_knows_data_and_json(group, name, capsys):
     said = capsys.readouterr().out
     assert "--data DIR" in said
     assert "--json" in said
+
+
+@pytest.mark.parametrize("words", [*COMMANDS, ("provision",), ("up",), ("run",), ("doctor",)])
+def test_help_shows_none_of_its_marks(words, capsys):
+    assert run([*words, "--help"]) == Exit.OK
+    assert "\\b" not in capsys.readouterr().out.replace("\b", "\\b")
 
 
 @pytest.mark.parametrize(("group", "name"), COMMANDS)

@@ -137,3 +137,10 @@ def test_what_is_no_repository_is_told_in_gits_words(appizer, tmp_path):
     answer = appizer("import", "git", tmp_path, "--no-wait")
     assert answer.code == Exit.FAILED
     assert "not a git repository" in answer.err
+
+
+@pytest.mark.parametrize("date", ["not a date", ""])
+def test_since_something_that_is_no_date_is_wrong_usage(appizer, repository, stored, date):
+    answer = appizer("import", "git", repository, "--since", date, "--no-wait")
+    assert (answer.code, "--since" in answer.err) == (Exit.USAGE, True)
+    assert stored() == []

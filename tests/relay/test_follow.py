@@ -1,15 +1,21 @@
 """Following the feed: the subscriber of the README, and `appizer events`."""
 
 import json
+import re
 import select
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner
 
-from api.cli.events import command
+from api.cli.events import FEED_CATEGORIES, command
+from infrastructure.database import open_engine, open_log
+from infrastructure.event_store.reader import read_page
+from infrastructure.provisioning import provision
+from infrastructure.read_models import ReadModels, decode
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "subscribe.py"
 
@@ -77,16 +83,18 @@ def test_tail_begins_at_a_time(events, log, relays, until_relayed):
     assert positions(events("tail", "--since", "2020-01-01", "--count", "1", "--json")) == [1]
 
 
-def test_tail_shows_one_app_or_one_category(events, log, relays, until_relayed):
-    log.append(6, apps=2)
-    log.append_states([b"\x01{}"], [log.apps[0]], "identified.v1")
+def test_tail_shows_one_app_or_one_category(events, settings, log, relays, until_relayed):
+    made = provision(settings)  # positions 1 to 5, of which 2, 4 and 5 are the app's
+    log.append(3, apps=2)
+    log.append_states([b"\x01{}"], [UUID(made.app_id)], "identified.v1")
     with relays.start_here():
-        until_relayed(7)
-    app = str(log.apps[1])
-    of_app = events("tail", "--from-position", "1", "--app", app, "--count", "3", "--json")
-    assert positions(of_app) == [2, 4, 6]
+        until_relayed(9)
+    of_app = events("tail", "--from-position", "1", "--app", made.app_id, "--count", "4", "--json")
+    assert positions(of_app) == [2, 4, 5, 9]
+    system = events("tail", "--from-position", "1", "--app", "system", "--count", "2", "--json")
+    assert positions(system) == [1, 3]
     people = events("tail", "--since", "5m", "--category", "people", "--count", "1", "--json")
-    assert positions(people) == [7]
+    assert positions(people) == [9]
 
 
 def test_tail_prints_json_as_it_was_published(events, log, relays, until_relayed):
@@ -111,6 +119,9 @@ def test_tail_prints_lines_that_cannot_rewrite_the_terminal(events, log, relays,
         ("--since", "5m", "--from-position", "1"),
         ("--app", "a.b"),
         ("--category", ">"),
+        ("--category", "nonsense"),
+        ("--app", "nosuch"),
+        ("--app", "00000000-0000-4000-8000-000000000000"),
         ("--count", "0"),
     ],
 )
@@ -118,10 +129,40 @@ def test_tail_refuses_what_makes_no_sense(events, arguments):
     assert events("tail", *arguments).exit_code == 2
 
 
+def test_tail_names_the_apps_that_there_are(events, settings, database_url):
+    made = provision(settings)
+    engine = open_engine(database_url)
+    models = ReadModels(engine)
+    models.prepare()
+    with open_log(database_url) as reader:
+        models.apply([decode(entry) for entry in read_page(reader, 0, 100)])
+    engine.dispose()
+    refused = events("tail", "--app", "nosuch").stderr
+    assert f"--app nosuch: no such app; there are {made.app_id}, system" in refused
+
+
+def test_the_categories_are_those_that_are_documented():
+    page = (EXAMPLE.parents[1] / "events.md").read_text()
+    table = page.partition("| category | topics |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == set(FEED_CATEGORIES)
+
+
 def test_refill_publishes_the_log_again(events, log, relays, until_relayed, expect_exact_copy):
     with relays.start_here():
         until_relayed(log.append(50))
         assert events("refill").exit_code == 0
+        until_relayed(log.append(1))
+    expect_exact_copy()
+
+
+def test_refill_beyond_the_log_is_refused_and_empties_nothing(
+    events, log, relays, until_relayed, expect_exact_copy
+):
+    with relays.start_here():
+        until_relayed(log.append(50))
+        refused = events("refill", "--from", "51")
+        assert refused.exit_code == 1
+        assert str(refused.exception) == "--from: 51 is beyond the end of the log, position 50"
         until_relayed(log.append(1))
     expect_exact_copy()
 
