@@ -100,7 +100,7 @@ def _bearer(key: str) -> dict[str, str]:
 
 
 def measure(rate: int, seconds: int) -> dict[str, Any]:
-    with instance() as keys:
+    with instance() as keys, httpx.Client(base_url=keys["url"]) as client:
         port = int(keys["url"].rpartition(":")[2])
         loops = [loop_seconds()]
         load.run(port, batches(rate, keys["write_key"], seed=1), connections=CONNECTIONS)
@@ -108,10 +108,10 @@ def measure(rate: int, seconds: int) -> dict[str, Any]:
         sampler = Visibility(keys)
         sampler.start()
         found = load.run(port, requests, connections=CONNECTIONS, per_second=rate / BATCH)
-        behind = _lag(keys)
+        behind = _lag(client)
         sampler.stopping.set()
         sampler.join()
-        caught_up = _seconds_to_catch_up(keys)
+        caught_up = _seconds_to_catch_up(client)
         loops.append(loop_seconds())
     seen = sorted(sampler.seconds)
     return {
@@ -132,18 +132,14 @@ def measure(rate: int, seconds: int) -> dict[str, Any]:
     }
 
 
-def _standings(keys: dict[str, Any]) -> list[dict[str, Any]]:
-    standings: list[dict[str, Any]] = httpx.get(f"{keys['url']}/readyz").json()["projections"]
-    return standings
+def _lag(client: httpx.Client) -> dict[str, int]:
+    standings = client.get("/readyz").json()["projections"]
+    return {s["name"]: s["head"] - s["position"] for s in standings}
 
 
-def _lag(keys: dict[str, Any]) -> dict[str, int]:
-    return {s["name"]: s["head"] - s["position"] for s in _standings(keys)}
-
-
-def _seconds_to_catch_up(keys: dict[str, Any]) -> float:
+def _seconds_to_catch_up(client: httpx.Client) -> float:
     started = time.perf_counter()
-    while any(_lag(keys).values()) and time.perf_counter() - started < 120:
+    while any(_lag(client).values()) and time.perf_counter() - started < 120:
         time.sleep(0.1)
     return time.perf_counter() - started
 
