@@ -74,9 +74,12 @@ def stream_id(app_id: UUID, message_id: str) -> bytes:
     return blake2s(app_id.bytes + message_id.encode(), digest_size=16).digest()
 
 
-def refusal_id(app_id: UUID, body: bytes) -> bytes:
-    """The same for a message that was refused: sent again, it is kept once."""
-    return blake2s(app_id.bytes + body, digest_size=16, person=b"refused").digest()
+def refusal_id(app_id: UUID, refused: Refused) -> bytes:
+    """The same for a message that was refused: sent again by the same route, it is kept once. By
+    another one it is another message, which other rules have refused.
+    """
+    route = f"{refused.dialect}\0{refused.kind or ''}\0".encode()
+    return blake2s(app_id.bytes + route + refused.body, digest_size=16, person=b"refused").digest()
 
 
 def replay_id(refused_id: bytes) -> bytes:
@@ -112,7 +115,7 @@ def to_new_events(app_id: UUID, submitted: Sequence[Submitted]) -> list[NewEvent
     app = app_id.bytes
     return [
         NewEvent(
-            refusal_id(app_id, event.body)
+            refusal_id(app_id, event)
             if isinstance(event, Refused)
             else blake2s(app + event.message_id.encode(), digest_size=16).digest(),
             app_id,

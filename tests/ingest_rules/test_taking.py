@@ -84,6 +84,16 @@ def test_a_refused_message_is_kept_once_with_its_reason(taken, stored):
     assert (refused.body, refused.field, refused.dialect) == (b'{"event":"E"}', "user_id", "native")
 
 
+def test_one_body_refused_by_several_routes_is_kept_for_each(judge):
+    """Each is replayed by the rules of its own route."""
+    body = b'{"userId":"u","event":5}'
+    paths = ("/v1/events", "/v1/track", "/v1/identify", "/v1/page", "/v1/batch")
+    sent = [b'{"batch":[%s]}' % body if path == "/v1/batch" else body for path in paths]
+    refused = [judge(each, path)[0] for each, path in zip(sent, paths, strict=True)]
+    assert {each.body for each in refused} == {body}
+    assert len({refusal_id(APP, each) for each in refused}) == len(paths)
+
+
 def test_a_refused_message_is_taken_once_by_a_replay_under_new_rules(
     on_the_real_log, judge, stored
 ):
@@ -94,7 +104,7 @@ def test_a_refused_message_is_taken_once_by_a_replay_under_new_rules(
         assert refusal == refused
         return msgspec.structs.replace(good, message_id=new_id)
 
-    wanted = Replay(APP, refusal_id(APP, refused.body), refused, by_new_rules)
+    wanted = Replay(APP, refusal_id(APP, refused), refused, by_new_rules)
 
     async def twice(log):
         await take(log, APP, [refused])
@@ -110,7 +120,7 @@ def test_a_refused_message_is_taken_once_by_a_replay_under_new_rules(
 
 def test_a_replay_under_the_same_rules_is_refused_again(on_the_real_log, judge):
     (refused,) = judge(b'{"event":"E"}')
-    wanted = Replay(APP, refusal_id(APP, refused.body), refused, readmit)
+    wanted = Replay(APP, refusal_id(APP, refused), refused, readmit)
     with pytest.raises(Rejected):
         on_the_real_log(lambda log: replay(log, wanted, NOW))
 
