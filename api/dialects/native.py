@@ -64,6 +64,7 @@ class EventsBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     sent_at_camel: Clock = msgspec.field(name="sentAt", default=None)
 
 
+_BATCH_FIELDS = frozenset(("events", "sent_at", "sentAt"))
 _decode = msgspec.json.Decoder(EventBody).decode
 _decode_batch = msgspec.json.Decoder(EventsBody).decode
 
@@ -77,7 +78,7 @@ def parse_batch(body: bytes) -> Parsed:
     try:
         batch = _decode_batch(body)
     except msgspec.ValidationError as error:
-        raise explained(error) from None
+        raise _of_batch(body, explained(error)) from None
     except UNREADABLE:
         batch = _salvaged(body)
     check_count(batch.events)
@@ -89,6 +90,19 @@ def parse_batch(body: bytes) -> Parsed:
         sent_at=None if sent_at is None else read_clock(sent_at, "sent_at"),
         suspect=may_hold_nul(body),
     )
+
+
+def _of_batch(body: bytes, said: Rejected) -> Rejected:
+    """What is wrong with the object around the events."""
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw]).keys()
+    except UNREADABLE:
+        return said
+    if "events" not in fields:
+        return Rejected("events", 'is missing; send {"events": [...]}')
+    if said.field in fields - _BATCH_FIELDS:
+        return Rejected(said.field, "is not a field of a batch; put it into its events")
+    return said
 
 
 def _salvaged(body: bytes) -> EventsBody:

@@ -109,6 +109,10 @@ def refusal(body: Item, error: Exception) -> Rejected:
 def explained(error: msgspec.ValidationError) -> Rejected:
     issue = str(error)
     unknown = _UNKNOWN.match(issue)
+    if unknown and unknown[1] == "writeKey":
+        return Rejected(
+            "writeKey", "is not a field here; the key goes into a header or the address"
+        )
     if unknown:
         return Rejected(unknown[1], "is not a field of an event; put it into properties")
     missing = _MISSING.match(issue)

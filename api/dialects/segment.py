@@ -88,7 +88,7 @@ def parse_batch(body: bytes) -> Parsed:
     try:
         batch = _decode_batch(body)
     except msgspec.ValidationError as error:
-        raise explained(error) from None
+        raise _of_batch(explained(error)) from None
     except UNREADABLE:
         batch = _salvaged(body)
     check_count(batch.batch)
@@ -99,6 +99,12 @@ def parse_batch(body: bytes) -> Parsed:
     return Parsed(
         items=items, write_key=batch.write_key, sent_at=sent_at, suspect=may_hold_nul(body)
     )
+
+
+def _of_batch(said: Rejected) -> Rejected:
+    if (said.field, said.issue) == ("batch", "is missing"):
+        return Rejected("batch", 'is missing; send {"batch": [...]}')
+    return said
 
 
 def _salvaged(body: bytes) -> CallsBody:

@@ -221,6 +221,29 @@ def test_a_batch_that_is_none_is_refused_as_a_whole(tenant_of_all, problem, body
     problem(tenant_of_all.send(body, "/v1/events/batch"), 400, "INVALID_REQUEST", field=field)
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "field", "mend"),
+    [
+        ("/v1/events/batch", {"batch": []}, "events", 'send {"events": [...]}'),
+        ("/v1/events/batch", {"event_name": "E", "user_id": "u"}, "events", "is missing"),
+        ("/v1/events/batch", {"events": [], "batch": []}, "batch", "not a field of a batch"),
+        ("/v1/events/batch", {"events": [], "writeKey": "ak_x"}, "writeKey", "not a field of a"),
+        ("/v1/batch", {"events": []}, "batch", 'send {"batch": [...]}'),
+        ("/v1/events", {"event_name": "E", "user_id": "u", "writeKey": "k"}, "writeKey", "header"),
+    ],
+)
+def test_the_fields_around_the_events_are_named(tenant_of_all, problem, path, body, field, mend):
+    details = problem(tenant_of_all.send(body, path), 400, "INVALID_REQUEST", field=field)
+    assert mend in details["issue"]
+
+
+def test_of_a_field_that_comes_twice_the_last_counts(tenant):
+    """As docs/api.md says; in properties it is refused."""
+    tenant.sent(b'{"event_name":"First","event_name":"Last","user_id":"u"}')
+    (event,) = tenant.events()
+    assert event["event_name"] == "Last"
+
+
 # --- single events that break a rule ---------------------------------------------------------
 
 
