@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterable, Mapping
 
 import structlog
@@ -27,10 +28,25 @@ def set_up_logs(settings: Settings, role: str) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(role=role, pid=os.getpid())
+    # Libraries say at `info` what nobody asked for, such as each request that they make.
+    logging.basicConfig(handlers=[_ToStructlog()], level=max(level, logging.WARNING), force=True)
+    logging.captureWarnings(capture=True)
+
+
+class _ToStructlog(logging.Handler):
+    """What libraries log, as lines like ours: `logger` names who speaks."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            said = record.getMessage()
+        except (TypeError, ValueError):  # arguments that don't fit the text
+            said = str(record.msg)
+        log = structlog.get_logger()
+        log.log(record.levelno, said, logger=record.name, exc_info=record.exc_info)
 
 
 def serve_metrics(role: str, settings: Settings) -> None:
