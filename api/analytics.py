@@ -10,7 +10,7 @@ from litestar.params import JSONBody
 
 from api.waiting import caught_up
 from domain.trends import Question, Series, check
-from infrastructure.bootstrap import Services
+from infrastructure.bootstrap import Adapters
 from projections import trends
 from projections.apps import Caller
 
@@ -38,18 +38,18 @@ class TrendsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 @post("/v1/analytics/trends", status_code=200)
 async def show_trends(
-    services: NamedDependency[Services],
+    adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     data: JSONBody[Question],
 ) -> TrendsAnswer:
     buckets = check(data)
-    standing = await caught_up(services, READ_MODEL, data.min_position)
+    standing = await caught_up(adapters, READ_MODEL, data.min_position)
     plan = trends.plan(data, buckets, app_number=reader.app_number or 0)
     started = time.perf_counter()
     answer = await asyncio.to_thread(
-        services.analytics.query, plan.sql, plan.parameters, plan.settings
+        adapters.analytics.query, plan.sql, plan.parameters, plan.settings
     )
-    series = trends.series(data, buckets, answer.rows, now=services.clock())
+    series = trends.series(data, buckets, answer.rows, now=adapters.clock())
     return TrendsAnswer(
         data=Trends(series=series),
         position=standing.position,

@@ -18,7 +18,7 @@ from api.openapi import document
 from api.paths import Queries
 from api.routing import Interface, share_port
 from domain.limits import MAX_REQUEST_BYTES
-from infrastructure.bootstrap import Services
+from infrastructure.bootstrap import Adapters
 
 _WRITES = (*apps.WRITES, *failed_events.WRITES, *sdk_documents.ROUTES, *health.ROUTES)
 _READS = (
@@ -33,24 +33,24 @@ _READS = (
 _DESCRIBED = OpenAPIConfig(title="Appizer", version="1", path="/-")
 
 
-def commands_app(services: Services) -> Litestar:
-    return _application(services, ingest_route(services), *_WRITES)
+def commands_app(adapters: Adapters) -> Litestar:
+    return _application(adapters, ingest_route(adapters), *_WRITES)
 
 
-def queries_app(services: Services) -> Litestar:
+def queries_app(adapters: Adapters) -> Litestar:
     """Also describes the whole interface, the other application's routes too."""
-    queries = _application(services, *_READS, kind=Queries)
+    queries = _application(adapters, *_READS, kind=Queries)
     queries.state.describe = cache(
         lambda: document(
-            _application(services, *_WRITES, described=_DESCRIBED),
-            _application(services, *_READS, described=_DESCRIBED),
+            _application(adapters, *_WRITES, described=_DESCRIBED),
+            _application(adapters, *_READS, described=_DESCRIBED),
         )
     )
     return queries
 
 
-def shared_app(services: Services) -> ASGIApp:
-    return share_port(commands_app(services), queries_app(services))
+def shared_app(adapters: Adapters) -> ASGIApp:
+    return share_port(commands_app(adapters), queries_app(adapters))
 
 
 def interface() -> Interface:
@@ -60,7 +60,7 @@ def interface() -> Interface:
 
 
 def _application(
-    services: Services,
+    adapters: Adapters,
     *routes: Any,
     described: OpenAPIConfig | None = None,
     kind: type[Litestar] = Litestar,
@@ -69,14 +69,14 @@ def _application(
     so an application that serves has it not.
     """
 
-    async def provide_services() -> Services:
-        return services
+    async def provide_adapters() -> Adapters:
+        return adapters
 
     return kind.from_config(
         AppConfig(
             route_handlers=list(routes),
             dependencies={
-                "services": Provide(provide_services),
+                "adapters": Provide(provide_adapters),
                 "reader": Provide(find_reader),
                 "organisation": Provide(find_organisation),
             },

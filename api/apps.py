@@ -15,7 +15,7 @@ from commands import apps as commands
 from domain.apps import KeyKind, NewApp
 from domain.errors import NotCaughtUp, NotFound, Rejected
 from domain.limits import MAX_NUMBER, MAX_WAIT_SECONDS
-from infrastructure.bootstrap import Services
+from infrastructure.bootstrap import Adapters
 from projections import apps
 from projections.apps import Caller
 
@@ -87,26 +87,26 @@ class Revoked(msgspec.Struct, frozen=True, kw_only=True):
 
 @post("/v1/apps")
 async def create_app(
-    services: NamedDependency[Services],
+    adapters: NamedDependency[Adapters],
     organisation: NamedDependency[Caller],
     data: JSONBody[NewApp],
 ) -> App:
     created = await asyncio.to_thread(
-        commands.create_app, services.streams, services.clock, organisation.owner_id, data
+        commands.create_app, adapters.streams, adapters.clock, organisation.owner_id, data
     )
-    if await _is_applied(services, created.position):
-        app = await asyncio.to_thread(_app, services, organisation, created.id)
+    if await _is_applied(adapters, created.position):
+        app = await asyncio.to_thread(_app, adapters, organisation, created.id)
     else:
         app = {"id": created.id, **msgspec.to_builtins(data)}
     return App(app=app, position=created.position)
 
 
-async def _is_applied(services: Services, position: int) -> bool:
+async def _is_applied(adapters: Adapters, position: int) -> bool:
     """Waits for it. What is on the log is done, so a slow read model must not hide the answer:
     asking again would make a second app, and a new key is shown only once.
     """
     try:
-        await services.positions.reached(apps.name, position, seconds=MAX_WAIT_SECONDS)
+        await adapters.positions.reached(apps.name, position, seconds=MAX_WAIT_SECONDS)
     except NotCaughtUp:
         return False
     return True
@@ -114,23 +114,23 @@ async def _is_applied(services: Services, position: int) -> bool:
 
 @get("/v1/apps")
 async def list_apps(
-    services: NamedDependency[Services],
+    adapters: NamedDependency[Adapters],
     organisation: NamedDependency[Caller],
     limit: Limit = 20,
     offset: Offset = 0,
     min_position: MinPosition = None,
 ) -> Apps:
-    standing = await caught_up(services, apps.name, min_position)
-    found, pagination = await asyncio.to_thread(_page, services, organisation, limit, offset)
+    standing = await caught_up(adapters, apps.name, min_position)
+    found, pagination = await asyncio.to_thread(_page, adapters, organisation, limit, offset)
     return Apps(
         apps=found, pagination=pagination, position=standing.position, lag_ms=standing.lag_ms
     )
 
 
 def _page(
-    services: Services, organisation: Caller, limit: int, offset: int
+    adapters: Adapters, organisation: Caller, limit: int, offset: int
 ) -> tuple[list[dict[str, Any]], Pagination]:
-    with services.engine.connect() as connection:
+    with adapters.engine.connect() as connection:
         found, total = apps.list_apps(connection, organisation.owner_id, limit=limit, offset=offset)
     more = offset + len(found) < total
     return found, Pagination(limit=limit, offset=offset, total=total, has_more=more)
@@ -138,75 +138,75 @@ def _page(
 
 @get("/v1/apps/{app_id:uuid}")
 async def show_app(
-    services: NamedDependency[Services],
+    adapters: NamedDependency[Adapters],
     organisation: NamedDependency[Caller],
     app_id: FromPath[UUID],
     min_position: MinPosition = None,
 ) -> App:
-    standing = await caught_up(services, apps.name, min_position)
-    found = await asyncio.to_thread(_app, services, organisation, app_id)
+    standing = await caught_up(adapters, apps.name, min_position)
+    found = await asyncio.to_thread(_app, adapters, organisation, app_id)
     return App(app=found, position=standing.position)
 
 
 @post("/v1/apps/{app_id:uuid}/keys")
 async def issue_key(
-    services: NamedDependency[Services],
+    adapters: NamedDependency[Adapters],
     organisation: NamedDependency[Caller],
     app_id: FromPath[UUID],
     data: JSONBody[WantedKey],
 ) -> NewKeyAnswer:
-    await asyncio.to_thread(_app, services, organisation, app_id)
+    await asyncio.to_thread(_app, adapters, organisation, app_id)
     if data.kind == "organisation":
         raise Rejected("kind", "an app's key is `write` or `secret`")
-    created = await asyncio.to_thread(_issue, services, app_id, data)
+    created = await asyncio.to_thread(_issue, adapters, app_id, data)
     return NewKeyAnswer(
         key_id=created.key_id,
         key=created.key,
         kind=created.kind,
         position=created.position,
-        usable=await _is_applied(services, created.position),
+        usable=await _is_applied(adapters, created.position),
     )
 
 
-def _issue(services: Services, app_id: UUID, wanted: WantedKey) -> commands.CreatedKey:
+def _issue(adapters: Adapters, app_id: UUID, wanted: WantedKey) -> commands.CreatedKey:
     return commands.issue_key(
-        services.streams, services.clock, app_id, kind=wanted.kind, label=wanted.label
+        adapters.streams, adapters.clock, app_id, kind=wanted.kind, label=wanted.label
     )
 
 
 @get("/v1/apps/{app_id:uuid}/keys")
 async def list_keys(
-    services: NamedDependency[Services],
+    adapters: NamedDependency[Adapters],
     organisation: NamedDependency[Caller],
     app_id: FromPath[UUID],
     min_position: MinPosition = None,
 ) -> Keys:
-    standing = await caught_up(services, apps.name, min_position)
-    keys = await asyncio.to_thread(_keys, services, organisation, app_id)
+    standing = await caught_up(adapters, apps.name, min_position)
+    keys = await asyncio.to_thread(_keys, adapters, organisation, app_id)
     return Keys(keys=keys, position=standing.position, lag_ms=standing.lag_ms)
 
 
-def _keys(services: Services, organisation: Caller, app_id: UUID) -> list[KeyShown]:
-    _app(services, organisation, app_id)
-    with services.engine.connect() as connection:
+def _keys(adapters: Adapters, organisation: Caller, app_id: UUID) -> list[KeyShown]:
+    _app(adapters, organisation, app_id)
+    with adapters.engine.connect() as connection:
         return [KeyShown(**key) for key in apps.list_keys(connection, app_id)]
 
 
 @delete("/v1/apps/{app_id:uuid}/keys/{key_id:uuid}", status_code=200, sync_to_thread=True)
 def revoke_key(
-    services: NamedDependency[Services],
+    adapters: NamedDependency[Adapters],
     organisation: NamedDependency[Caller],
     app_id: FromPath[UUID],
     key_id: FromPath[UUID],
 ) -> Revoked:
-    _app(services, organisation, app_id)
-    position = commands.revoke_key(services.streams, services.clock, app_id, key_id)
+    _app(adapters, organisation, app_id)
+    position = commands.revoke_key(adapters.streams, adapters.clock, app_id, key_id)
     return Revoked(position=position)
 
 
-def _app(services: Services, organisation: Caller, app_id: UUID) -> dict[str, Any]:
+def _app(adapters: Adapters, organisation: Caller, app_id: UUID) -> dict[str, Any]:
     """An app of somebody else is as unknown as one that does not exist."""
-    with services.engine.connect() as connection:
+    with adapters.engine.connect() as connection:
         found = apps.get_app(connection, organisation.owner_id, app_id)
     if found is None:
         raise NotFound("no such app")

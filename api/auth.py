@@ -12,7 +12,7 @@ from litestar.di import NamedDependency
 
 from api.parameters import check_parameters
 from domain.errors import Forbidden
-from infrastructure.bootstrap import Services
+from infrastructure.bootstrap import Adapters
 from projections.apps import Caller
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -74,22 +74,22 @@ def _host(origin: str) -> str:
 
 
 async def find_reader(
-    request: Request[Any, Any, Any], services: NamedDependency[Services]
+    request: Request[Any, Any, Any], adapters: NamedDependency[Adapters]
 ) -> Caller:
     """Dependency `reader`: a secret key, hence an app."""
-    return await _found(request, services, "read")
+    return await _found(request, adapters, "read")
 
 
 async def find_organisation(
-    request: Request[Any, Any, Any], services: NamedDependency[Services]
+    request: Request[Any, Any, Any], adapters: NamedDependency[Adapters]
 ) -> Caller:
     """Dependency `organisation`: an organisation's key."""
-    return await _found(request, services, "apps")
+    return await _found(request, adapters, "apps")
 
 
-async def _found(request: Request[Any, Any, Any], services: Services, permission: str) -> Caller:
+async def _found(request: Request[Any, Any, Any], adapters: Adapters, permission: str) -> Caller:
     """Who may not ask is told so first, and not what there is to ask for."""
-    caller = await services.callers.find(key_in(request.scope["headers"]))
+    caller = await adapters.callers.find(key_in(request.scope["headers"]))
     require(caller, permission)
     check_parameters(request)
     return caller

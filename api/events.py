@@ -21,7 +21,7 @@ from domain.errors import NotFound, Rejected
 from domain.limits import DEFAULT_PAGE, MAX_NAME_CHARS, MAX_PAGE
 from domain.moments import EXAMPLES, read_moment
 from infrastructure.analytics_engine import LIGHT
-from infrastructure.bootstrap import Services
+from infrastructure.bootstrap import Adapters
 from projections import event_queries, people
 from projections.apps import Caller
 from projections.event_queries import EventFilter
@@ -100,7 +100,7 @@ class EventNames(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/v1/events")
 async def list_events(  # noqa: PLR0913, PLR0917  the query string names them, not a caller
-    services: NamedDependency[Services],
+    adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     event_name: Name = None,
     user_id: FromQuery[str | None] = None,
@@ -120,16 +120,16 @@ async def list_events(  # noqa: PLR0913, PLR0917  the query string names them, n
         where=_where(where),
         before=_before(cursor, reader),
     )
-    standing = await caught_up(services, READ_MODEL, min_position)
+    standing = await caught_up(adapters, READ_MODEL, min_position)
     if user_id is not None:
         user_id = checked_id(user_id, "user_id")
-    found = await asyncio.to_thread(_page, services, wanted, user_id, limit)
+    found = await asyncio.to_thread(_page, adapters, wanted, user_id, limit)
     return _answer(found, limit, reader, standing.position, standing.lag_ms)
 
 
 @get("/v1/users/{user_id:str}/events")
 async def list_events_of_user(
-    services: NamedDependency[Services],
+    adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     user_id: FromPath[str],
     limit: Limit = DEFAULT_PAGE,
@@ -138,24 +138,24 @@ async def list_events_of_user(
 ) -> Events:
     user_id = checked_id(part_of_path(user_id), "user_id")
     wanted = EventFilter(app_number=reader.app_number or 0, before=_before(cursor, reader))
-    standing = await caught_up(services, READ_MODEL, min_position)
-    if await asyncio.to_thread(_number, services, wanted.app_number, user_id) is None:
+    standing = await caught_up(adapters, READ_MODEL, min_position)
+    if await asyncio.to_thread(_number, adapters, wanted.app_number, user_id) is None:
         raise NotFound("nobody with this id has sent an event")
-    found = await asyncio.to_thread(_page, services, wanted, user_id, limit)
+    found = await asyncio.to_thread(_page, adapters, wanted, user_id, limit)
     return _answer(found, limit, reader, standing.position, standing.lag_ms)
 
 
 @get("/v1/events/names")
 async def list_event_names(
-    services: NamedDependency[Services],
+    adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     prefix: FromQuery[str] = "",
     limit: Limit = 100,
     min_position: MinPosition = None,
 ) -> EventNames:
-    standing = await caught_up(services, READ_MODEL, min_position)
+    standing = await caught_up(adapters, READ_MODEL, min_position)
     query = event_queries.names(reader.app_number or 0, prefix=prefix, limit=limit)
-    answer = await asyncio.to_thread(services.analytics.query, query.sql, query.parameters, LIGHT)
+    answer = await asyncio.to_thread(adapters.analytics.query, query.sql, query.parameters, LIGHT)
     names = [
         EventName(event_name=name, count=count, first_day=first, last_day=last)
         for name, count, first, last in answer.rows
@@ -190,32 +190,32 @@ def _before(cursor: str | None, reader: Caller) -> tuple[int, int] | None:
     return None if found is None else (found.time, found.position)
 
 
-def _number(services: Services, app_number: int, user_id: str) -> int | None:
+def _number(adapters: Adapters, app_number: int, user_id: str) -> int | None:
     key = (app_number, user_id)
-    with services.engine.connect() as connection:
+    with adapters.engine.connect() as connection:
         return people.find_numbers(connection, [key]).get(key)
 
 
 def _page(
-    services: Services, wanted: EventFilter, user_id: str | None, limit: int
+    adapters: Adapters, wanted: EventFilter, user_id: str | None, limit: int
 ) -> list[dict[str, Any]]:
     if user_id is not None:
-        number = _number(services, wanted.app_number, user_id)
+        number = _number(adapters, wanted.app_number, user_id)
         if number is None:
             return []
         wanted = msgspec.structs.replace(wanted, number=number)
-    since = _since(services, wanted, limit) if wanted.in_rollups else None
+    since = _since(adapters, wanted, limit) if wanted.in_rollups else None
     query = event_queries.newest(wanted, since=since, limit=limit)
-    answer = services.analytics.query(query.sql, query.parameters)
+    answer = adapters.analytics.query(query.sql, query.parameters)
     return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
 
 
-def _since(services: Services, wanted: EventFilter, limit: int) -> date | None:
+def _since(adapters: Adapters, wanted: EventFilter, limit: int) -> date | None:
     """The newest days hold enough; the first and last of a range may count only in part."""
     query = event_queries.days(wanted)
     certain = 0
     for at, (day, count) in enumerate(
-        services.analytics.query(query.sql, query.parameters, LIGHT).rows
+        adapters.analytics.query(query.sql, query.parameters, LIGHT).rows
     ):
         certain += count if at else 0
         if certain >= limit:

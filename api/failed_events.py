@@ -18,7 +18,7 @@ from domain.errors import NotFound
 from domain.limits import DEFAULT_PAGE, MAX_NUMBER, MAX_PAGE
 from domain.tracking import Refused
 from infrastructure import codec
-from infrastructure.bootstrap import Services
+from infrastructure.bootstrap import Adapters
 from projections import failed_events
 from projections.apps import Caller
 
@@ -60,14 +60,14 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/v1/failed-events")
 async def list_failed(
-    services: NamedDependency[Services],
+    adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     limit: Limit = DEFAULT_PAGE,
     before: Before = None,
     min_position: MinPosition = None,
 ) -> FailedEvents:
-    standing = await caught_up(services, failed_events.name, min_position)
-    shown, total = await asyncio.to_thread(_listed, services, reader.app_number or 0, limit, before)
+    standing = await caught_up(adapters, failed_events.name, min_position)
+    shown, total = await asyncio.to_thread(_listed, adapters, reader.app_number or 0, limit, before)
     return FailedEvents(
         failed_events=shown,
         total=total,
@@ -78,29 +78,29 @@ async def list_failed(
 
 
 def _listed(
-    services: Services, app_number: int, limit: int, before: int | None
+    adapters: Adapters, app_number: int, limit: int, before: int | None
 ) -> tuple[list[FailedEvent], int]:
-    with services.engine.connect() as connection:
+    with adapters.engine.connect() as connection:
         rows = failed_events.list_refused(connection, app_number, limit=limit, before=before)
         return [_shown(row) for row in rows], failed_events.count_refused(connection, app_number)
 
 
 @post("/v1/failed-events/{failed_id:uuid}/replay", status_code=200)
 async def replay_failed(
-    services: NamedDependency[Services],
+    adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     failed_id: FromPath[UUID],
 ) -> Replayed:
     require(reader, "write")
     assert reader.app_id is not None  # a secret key is an app's
-    refused = await asyncio.to_thread(_refused, services, reader, failed_id)
+    refused = await asyncio.to_thread(_refused, adapters, reader, failed_id)
     wanted = Replay(reader.app_id, failed_id.bytes, refused, readmit)
-    return Replayed(outcome=await replay(services.log, wanted, services.clock()))
+    return Replayed(outcome=await replay(adapters.log, wanted, adapters.clock()))
 
 
-def _refused(services: Services, reader: Caller, failed_id: UUID) -> Refused:
+def _refused(adapters: Adapters, reader: Caller, failed_id: UUID) -> Refused:
     """From the log: the read model may be behind."""
-    with services.engine.connect() as connection:
+    with adapters.engine.connect() as connection:
         row = failed_events.stored_refusal(connection, reader.app_id, failed_id)
     if row is None:
         raise NotFound("no such failed event")

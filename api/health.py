@@ -4,7 +4,7 @@ import msgspec
 from litestar import MediaType, Response, get
 from litestar.di import NamedDependency
 
-from infrastructure.bootstrap import Services
+from infrastructure.bootstrap import Adapters
 from infrastructure.database import AWAY
 from infrastructure.positions import Standing
 from infrastructure.probes import Finding
@@ -34,22 +34,22 @@ def alive() -> Alive:
 
 
 @get("/readyz", security=[], raises=[])
-async def ready(services: NamedDependency[Services]) -> Response[Ready]:
-    checks = {name: await probe.finding() for name, probe in services.probes.items()}
+async def ready(adapters: NamedDependency[Adapters]) -> Response[Ready]:
+    checks = {name: await probe.finding() for name, probe in adapters.probes.items()}
     try:
-        standings = await services.standings() if checks["store"].ok else []
+        standings = await adapters.standings() if checks["store"].ok else []
     except AWAY as error:  # since the store was looked at last
         checks["store"] = Finding(ok=False, ms=0.0, reason=type(error).__name__)
         standings = []
     good = all(finding.ok for finding in checks.values())
-    degraded = services.complaints(standings)
+    degraded = adapters.complaints(standings)
     body = Ready(ready=good, degraded=degraded, checks=checks, projections=standings)
     return Response(body, status_code=200 if good else 503)
 
 
 @get("/metrics", media_type=MediaType.TEXT, security=[])
-async def metrics(services: NamedDependency[Services]) -> Response[bytes]:
-    return Response(await services.figures(), headers={"content-type": CONTENT_TYPE})
+async def metrics(adapters: NamedDependency[Adapters]) -> Response[bytes]:
+    return Response(await adapters.figures(), headers={"content-type": CONTENT_TYPE})
 
 
 ROUTES = (alive, ready, metrics)

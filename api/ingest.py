@@ -28,7 +28,7 @@ from commands.ingest import Outcome, Status, take
 from domain.errors import AppizerError, TooLarge
 from domain.limits import MAX_REQUEST_BYTES
 from domain.tracking import Client
-from infrastructure.bootstrap import Services
+from infrastructure.bootstrap import Adapters
 from projections.apps import Caller
 
 _log = structlog.get_logger()
@@ -64,9 +64,9 @@ def request_of(path: str, query: bytes, headers: Headers, peer: str | None) -> R
     return Request(path, query, headers, dict(reversed(headers)), peer)
 
 
-def ingest_route(services: Services) -> ASGIRouteHandler:
+def ingest_route(adapters: Adapters) -> ASGIRouteHandler:
     """All write paths of all dialects. Other methods than POST don't come here: api/routing.py."""
-    respond = responder(services)
+    respond = responder(adapters)
 
     @asgi(sorted(CALLS), copy_scope=False)
     async def ingest(scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,12 +89,12 @@ async def _serve(respond: Respond, scope: HTTPScope, receive: Receive) -> Reply:
     return await respond(request, body)
 
 
-def responder(services: Services) -> Respond:
+def responder(adapters: Adapters) -> Respond:
     """What answers a request whose body is there. Never raises."""
 
     async def respond(request: Request, body: bytes) -> Reply:
         try:
-            return reply(await _take(services, request, body))
+            return reply(await _take(adapters, request, body))
         except AppizerError as error:
             return refusal(error)
         except Exception:  # noqa: BLE001  the last line before the sender: logged, and told as ours
@@ -104,24 +104,24 @@ def responder(services: Services) -> Respond:
     return respond
 
 
-async def _take(services: Services, request: Request, raw: bytes) -> Answer:
+async def _take(adapters: Adapters, request: Request, raw: bytes) -> Answer:
     call = CALLS[request.path]
     body = open_body(raw, request.header(b"content-encoding"))
     key = key_in(request.headers, request.query)
-    caller = await services.callers.find(key) if key else None
+    caller = await adapters.callers.find(key) if key else None
     is_long = len(body) > _LONG_BYTES
     parsed = await _aside(call.parse, body) if is_long else call.parse(body)
-    caller = caller or await services.callers.find(parsed.write_key)
+    caller = caller or await adapters.callers.find(parsed.write_key)
     app = _allowed(caller, request)
     judge = partial(
         admit,
         call,
         parsed,
-        received_at=services.clock(),
-        client=_client(services, request),
+        received_at=adapters.clock(),
+        client=_client(adapters, request),
         new_id=_new_id,
     )
-    outcomes = await take(services.log, app, await _aside(judge) if is_long else judge())
+    outcomes = await take(adapters.log, app, await _aside(judge) if is_long else judge())
     _count(outcomes)
     return call.answer(outcomes)
 
@@ -181,8 +181,8 @@ def _new_id() -> str:
     return os.urandom(16).hex()
 
 
-def _client(services: Services, request: Request) -> Client:
-    settings = services.settings
+def _client(adapters: Adapters, request: Request) -> Client:
+    settings = adapters.settings
     return _known_client(
         _address(request, settings.trusted_proxies),
         request.named.get(b"user-agent"),

@@ -13,7 +13,7 @@ from api.dialects.browser import rudderstack_source, segment_settings
 from api.reply import PREFLIGHT
 from domain.errors import MissingKey, NotFound
 from domain.keys import is_well_formed
-from infrastructure.bootstrap import Services
+from infrastructure.bootstrap import Adapters
 
 _SCRIPT = Path(__file__).parent / "static" / "segment" / "analytics.min.js"
 # RudderStack's browser SDK asks with headers of its own, so browsers send a preflight.
@@ -27,22 +27,22 @@ _ANY_ORIGIN = [
 @get("/v1/projects/{write_key:str}/settings", security=[])
 async def show_segment_settings(
     request: Request[Any, Any, Any],
-    services: NamedDependency[Services],
+    adapters: NamedDependency[Adapters],
     write_key: FromPath[str],
 ) -> dict[str, Any]:
-    require(await services.callers.find(write_key), "ingest")
-    return segment_settings(_own_url(request, services), write_key)
+    require(await adapters.callers.find(write_key), "ingest")
+    return segment_settings(_own_url(request, adapters), write_key)
 
 
 @get(["/sourceConfig", "/sourceConfig/"], security=[])
 async def show_rudderstack_source(
-    request: Request[Any, Any, Any], services: NamedDependency[Services]
+    request: Request[Any, Any, Any], adapters: NamedDependency[Adapters]
 ) -> dict[str, Any]:
     key = key_in(request.scope["headers"], request.scope["query_string"])
     if key is None:
         raise MissingKey("no key: it goes into the query as writeKey")
-    require(await services.callers.find(key), "ingest")
-    return rudderstack_source(_own_url(request, services), key)
+    require(await adapters.callers.find(key), "ingest")
+    return rudderstack_source(_own_url(request, adapters), key)
 
 
 @get(
@@ -61,12 +61,12 @@ def show_segment_script(write_key: FromPath[str]) -> bytes:
     return _SCRIPT.read_bytes()
 
 
-def _own_url(request: Request[Any, Any, Any], services: Services) -> str:
-    if services.settings.public_url:
-        return services.settings.public_url
+def _own_url(request: Request[Any, Any, Any], adapters: Adapters) -> str:
+    if adapters.settings.public_url:
+        return adapters.settings.public_url
     url = str(request.base_url).rstrip("/")
     encrypted = request.headers.get("x-forwarded-proto") == "https"
-    if services.settings.trusted_proxies and encrypted:
+    if adapters.settings.trusted_proxies and encrypted:
         return url.replace("http:", "https:", 1)
     return url
 

@@ -14,7 +14,7 @@ from api.ingest import responder
 from api.ingest_protocol import http_protocol
 from api.routing import by_method
 from infrastructure import garbage
-from infrastructure.bootstrap import Services, open_services
+from infrastructure.bootstrap import Adapters, open_adapters
 from infrastructure.descriptors import room_for
 from infrastructure.settings import Settings
 from infrastructure.telemetry import set_up_logs
@@ -37,7 +37,7 @@ def run_api(settings: Settings) -> None:
 def _run(
     settings: Settings,
     role: str,
-    application: Callable[[Services], ASGIApp],
+    application: Callable[[Adapters], ASGIApp],
     *,
     takes_events: bool = False,
 ) -> None:
@@ -46,19 +46,19 @@ def _run(
 
 
 async def _serve(
-    settings: Settings, application: Callable[[Services], ASGIApp], *, takes_events: bool
+    settings: Settings, application: Callable[[Adapters], ASGIApp], *, takes_events: bool
 ) -> None:
     # Python's default of 6 on two cores would let a few slow questions hold up everything else.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
     watch = Watch(room_for(settings.connections))
-    async with open_services(settings) as services:
+    async with open_adapters(settings) as adapters:
         server = uvicorn.Server(
             uvicorn.Config(
-                by_method(application(services), interface()),
+                by_method(application(adapters), interface()),
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",
-                http=http_protocol(watch, responder(services) if takes_events else None),
+                http=http_protocol(watch, responder(adapters) if takes_events else None),
                 ws="none",
                 proxy_headers=False,  # whom to believe is APPIZER_TRUSTED_PROXIES
                 lifespan="off",
@@ -71,9 +71,9 @@ async def _serve(
         garbage.seldom()
         serving = asyncio.create_task(server.serve())
         watching = asyncio.create_task(watch.keep(server.server_state.connections))
-        await asyncio.wait({serving, services.log.writer}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({serving, adapters.log.writer}, return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
         await serving
         watching.cancel()
-        if services.log.writer.done():  # it never ends by itself: end the process, loudly
-            services.log.writer.result()
+        if adapters.log.writer.done():  # it never ends by itself: end the process, loudly
+            adapters.log.writer.result()

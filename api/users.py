@@ -13,7 +13,7 @@ from api.paths import part_of_path
 from api.waiting import MinPosition, caught_up
 from domain.admission import checked_id
 from domain.errors import NotFound
-from infrastructure.bootstrap import Services
+from infrastructure.bootstrap import Adapters
 from projections import people
 from projections.apps import Caller
 
@@ -40,19 +40,19 @@ class UserAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/v1/users/{user_id:str}")
 async def show_user(
-    services: NamedDependency[Services],
+    adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     user_id: FromPath[str],
     min_position: MinPosition = None,
 ) -> UserAnswer:
     user_id = checked_id(part_of_path(user_id), "user_id")
-    standing = await caught_up(services, people.name, min_position)
-    user = await asyncio.to_thread(_user, services, reader, user_id)
+    standing = await caught_up(adapters, people.name, min_position)
+    user = await asyncio.to_thread(_user, adapters, reader, user_id)
     return UserAnswer(user=user, position=standing.position, lag_ms=standing.lag_ms)
 
 
-def _user(services: Services, reader: Caller, user_id: str) -> User:
-    with services.engine.connect() as connection:
+def _user(adapters: Adapters, reader: Caller, user_id: str) -> User:
+    with adapters.engine.connect() as connection:
         profile = people.find_profile(connection, reader.app_number or 0, user_id)
     if profile is None:
         raise NotFound("nobody with this id has sent an event")

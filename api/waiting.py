@@ -5,7 +5,7 @@ from typing import Annotated
 from litestar.params import QueryParameter
 
 from domain.limits import MAX_NUMBER, MAX_WAIT_SECONDS
-from infrastructure.bootstrap import Services
+from infrastructure.bootstrap import Adapters
 from infrastructure.positions import Standing
 
 MinPosition = Annotated[
@@ -19,5 +19,5 @@ MinPosition = Annotated[
 ]
 
 
-async def caught_up(services: Services, read_model: str, min_position: int | None) -> Standing:
-    return await services.positions.reached(read_model, min_position, seconds=MAX_WAIT_SECONDS)
+async def caught_up(adapters: Adapters, read_model: str, min_position: int | None) -> Standing:
+    return await adapters.positions.reached(read_model, min_position, seconds=MAX_WAIT_SECONDS)

@@ -30,7 +30,7 @@ _lag_seconds = Gauge(
 )
 
 
-class Services:
+class Adapters:
     """What handlers reach. `log` and `streams` write, `engine` and `analytics` read."""
 
     def __init__(self, settings: Settings) -> None:
@@ -92,10 +92,10 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
-    services = Services(settings)
-    services.log.start()
+async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
+    adapters = Adapters(settings)
+    adapters.log.start()
     try:
-        yield services
+        yield adapters
     finally:
-        await services.close()
+        await adapters.close()

@@ -9,7 +9,7 @@ from litestar.routes import HTTPRoute
 
 from api.applications import commands_app, queries_app
 from api.dialects.calls import CALLS
-from infrastructure.bootstrap import Services
+from infrastructure.bootstrap import Adapters
 from infrastructure.settings import load
 
 UNDESCRIBED = {"/schema", "/schema/openapi.json", "/schema/{name}", "/asyncapi.json"}
@@ -30,13 +30,13 @@ def described(http) -> dict:
 @pytest.fixture
 def served(settings_in_force) -> set[tuple[str, str]]:
     """(method, path) of every route of both applications."""
-    services = Services(load(settings_in_force))
+    adapters = Adapters(load(settings_in_force))
     try:
-        routes = [*commands_app(services).routes, *queries_app(services).routes]
+        routes = [*commands_app(adapters).routes, *queries_app(adapters).routes]
     finally:
-        services.streams.close()
-        services.analytics.close()
-        services.engine.dispose()
+        adapters.streams.close()
+        adapters.analytics.close()
+        adapters.engine.dispose()
     found = {
         (method.lower(), re.sub(r":\w+}", "}", route.path_format))
         for route in routes

@@ -57,6 +57,16 @@ def test_no_module_is_named_for_nothing():
     assert [str(m) for m in MODULES if EMPTY_NAMES.search(m.stem)] == []
 
 
+def test_no_class_is_named_for_nothing():
+    named = [
+        f"{module.relative_to(ROOT)}: {node.name}"
+        for module in MODULES
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.ClassDef) and EMPTY_NAMES.search(node.name)
+    ]
+    assert named == []
+
+
 def test_annotations_are_real():
     """Litestar and msgspec read them at run time."""
     words = ("from __future__ import " + "annotations", "TYPE_" + "CHECKING")
