@@ -77,8 +77,9 @@ def appizer() -> None:
     `appizer up` runs everything on this machine; the other commands find it by --data DIR,
     APPIZER_DATA, or the APPIZER_* settings.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the instance does not run. With --json an error
-    is a JSON object on stderr: {"success": false, "error": {"code", "message", "details"}}.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the instance does not run, 130 Ctrl-C. With
+    --json an error is a JSON object on stderr, as the API has it: {"error", "message", "code",
+    "details"}.
     """
 
 
@@ -123,8 +124,9 @@ def _show(error: click.ClickException, arguments: list[str]) -> None:
 def _tell(message: str, code: str, details: object, *, as_json: bool) -> None:
     """On stderr: stdout is for what was asked for."""
     if as_json:
-        error = {"code": code, "message": message, "details": details}
-        click.echo(json.dumps({"success": False, "error": error}, default=str), err=True)
+        error = code.replace("_", " ").capitalize()
+        problem = {"error": error, "message": message, "code": code, "details": details}
+        click.echo(json.dumps(problem, default=str), err=True)
     else:
         click.echo(f"error: {message}", err=True)
 

@@ -125,8 +125,9 @@ def test_with_json_an_error_is_json_on_stderr(appizer, arguments, exit_code, cod
     answer = appizer(*arguments, "--json")
     assert (answer.code, answer.out) == (exit_code, "")
     said = json.loads(answer.err)
-    assert (said["success"], said["error"]["code"]) == (False, code)
-    assert said["error"]["message"]
+    assert said.keys() == {"error", "message", "code", "details"}
+    assert said["code"] == code
+    assert said["message"]
 
 
 def test_without_json_every_error_begins_the_same(appizer):
