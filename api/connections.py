@@ -34,8 +34,8 @@ _cut = Counter("appizer_http_connections_cut", "Connections that were cut off", 
 class Patience(NamedTuple):
     """In ticks of the watch, which are seconds."""
 
-    idle: int = 5  # between two requests
-    head: int = 10  # from a request's first byte to the end of its header
+    idle: int = 75  # between two requests; longer than proxies keep theirs (nginx: 60)
+    head: int = 10  # from a request's first byte to the end of its header, and before the first
     pause: int = 30  # without a byte of the body
     whole: int = 300  # from a request's first byte to its last
     unread: int = 60  # without a byte of the answer's being taken; systems take them in large steps
@@ -88,6 +88,7 @@ class Connection(HttpToolsProtocol):
         self.reading = BETWEEN
         self.began = self._heard = self._drained = self.watch.now
         self._bytes = self._unread = 0
+        self._silence = self.watch.patience.head  # how long nothing may come between requests
         self._leaving = False
         self._last_word: bytes | None = None
 
@@ -139,6 +140,7 @@ class Connection(HttpToolsProtocol):
     def begin(self) -> None:
         self.reading = HEAD
         self.began = self.watch.now
+        self._silence = self.watch.patience.idle
         self._bytes = 0
 
     def on_headers_complete(self) -> None:
@@ -176,7 +178,7 @@ class Connection(HttpToolsProtocol):
         elif unread or self.flow.read_paused or (self.reading != BODY and self._in_flight()):
             self.began = self._heard = now  # it is for us to go on
         elif self._leaving or self.reading == BETWEEN:
-            if now - self.began > (patience.farewell if self._leaving else patience.idle):
+            if now - self.began > (patience.farewell if self._leaving else self._silence):
                 self.transport.close()
         elif self._is_late(now):
             self._turn_away(_TOO_SLOW, "slow")
