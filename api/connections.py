@@ -20,7 +20,6 @@ from domain.errors import Overloaded, Rejected, TooLarge
 from domain.limits import MAX_REQUEST_BYTES
 
 MAX_HEAD_BYTES = 64 * 1024
-_PACKET_BYTES = 256 * 1024  # uvloop hands over as much; the end of another request may be in it
 _MOST_BYTES = 4 * MAX_REQUEST_BYTES  # of a request with the marks of its chunks
 _SPARE = 100  # so many are told that there is no room; the others are cut off
 
@@ -87,7 +86,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.reading = BETWEEN
         self.began = self._heard = self._drained = self.watch.now
-        self._bytes = self._unread = 0
+        self._bytes = self._packet = self._unread = 0
         self._silence = self.watch.patience.head  # how long nothing may come between requests
         self._leaving = False
         self._last_word: bytes | None = None
@@ -112,6 +111,7 @@ class Connection(HttpToolsProtocol):
             self._take_leave()
             return
         self._heard = self.watch.now
+        self._packet = len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # it is answered; what follows is not HTTP/1.1
@@ -121,11 +121,11 @@ class Connection(HttpToolsProtocol):
             self._turn_away(_malformed(error), "malformed")
         else:
             if self.reading != BETWEEN:
-                self._bytes += len(data)
+                self._bytes += self._packet
                 self._check_size()
 
     def _check_size(self) -> None:
-        if self.reading == HEAD and self._bytes > MAX_HEAD_BYTES + _PACKET_BYTES:
+        if self.reading == HEAD and self._bytes > MAX_HEAD_BYTES:
             self._turn_away(_large_head(), "malformed")
         elif self._bytes > _MOST_BYTES:
             error = TooLarge("the request does not end", limit_bytes=MAX_REQUEST_BYTES)
@@ -141,7 +141,7 @@ class Connection(HttpToolsProtocol):
         self.reading = HEAD
         self.began = self.watch.now
         self._silence = self.watch.patience.idle
-        self._bytes = 0
+        self._bytes = -self._packet  # what began in the middle of it: it may be another's
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()

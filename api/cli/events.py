@@ -15,6 +15,8 @@ from domain.catalogue import CATEGORIES
 from domain.errors import NotFound
 from infrastructure import feed, relay
 from infrastructure.cloud_events import SYSTEM, CloudEvent
+from infrastructure.database import open_log
+from infrastructure.event_store.reader import read_head
 from infrastructure.message_bus import BusError
 from infrastructure.settings import Settings
 
@@ -89,9 +91,21 @@ def tail(  # noqa: PLR0913  one per option
     if from_position is not None and since is not None:
         raise click.UsageError("give --from-position or --since, not both")
     settings = settings_for(data)
+    if from_position is not None:
+        _check_is_on_log(settings, from_position)
     owner = "*" if app is None else _owner(settings, app)
     wanted = Wanted(f"appizer.v1.{owner}.{category or '*'}", from_position or since, count)
     asyncio.run(_print(settings.nats_url, wanted, as_json=as_json))
+
+
+def _check_is_on_log(settings: Settings, position: int) -> None:
+    """Else it would wait until so much is written. The very next one may be waited for."""
+    with open_log(settings.database_url) as log:
+        head = read_head(log)
+    if position > head + 1:
+        raise click.UsageError(
+            f"--from-position: {position} is beyond the end of the log, position {head}"
+        )
 
 
 def _owner(settings: Settings, app: str) -> str:

@@ -270,6 +270,16 @@ def test_a_header_that_is_too_large_is_told_so(connect, sent):
     assert (status, problem["code"]) == (431, "REQUEST_TOO_LARGE")
 
 
+@pytest.mark.parametrize("piece", [b"x" * 4_000, b"a: b\r\n" * 700])
+def test_a_header_that_grows_in_small_pieces_is_told_so(connect, piece):
+    wire = connect()
+    wire.sendall(b"GET / HTTP/1.1\r\nX: ")
+    for _ in range(20):
+        time.sleep(TICK / 10)  # in a packet of its own
+        wire.sendall(piece)
+    assert told(wire)[0] == 431
+
+
 def test_large_bodies_one_behind_the_other_count_on_no_header(connect):
     """Where the second header begins in the packet that the first body ends in."""
     whole = DIRECT.replace(b"10", b"3000000") + b"x" * 3_000_000

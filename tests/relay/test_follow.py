@@ -123,6 +123,7 @@ def test_tail_prints_lines_that_cannot_rewrite_the_terminal(events, log, relays,
         ("--app", "nosuch"),
         ("--app", "00000000-0000-4000-8000-000000000000"),
         ("--count", "0"),
+        ("--from-position", "999999"),
     ],
 )
 def test_tail_refuses_what_makes_no_sense(events, arguments):
