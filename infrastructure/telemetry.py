@@ -76,7 +76,8 @@ class _Families(Collector):
         self._others = others
 
     def collect(self) -> Iterable[Metric]:
-        families = {family.name: family for family in REGISTRY.collect()}
+        ours = (one for one in REGISTRY.collect() if not self._is_of_another("", one.name))
+        families = {family.name: family for family in ours}
         for role, text in self._others.items():
             for theirs in text_string_to_metric_families(text):
                 if theirs.name.endswith("_created") or self._is_of_another(role, theirs.name):
@@ -89,5 +90,5 @@ class _Families(Collector):
         return families.values()
 
     def _is_of_another(self, role: str, family: str) -> bool:
-        """The projector loads the relay's code, and with it figures that stay at 0."""
+        """Who loads the relay's code has figures of it that stay at 0."""
         return any(family.startswith(f"appizer_{one}_") for one in self._others if one != role)

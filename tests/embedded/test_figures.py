@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, Gauge
 
 from infrastructure.embedded.figures import gathered
 from infrastructure.embedded.instance import Instance
@@ -72,9 +72,11 @@ def test_each_family_is_told_once_and_ours_carry_no_role():
 
 def test_a_figure_named_for_a_role_is_that_roles_alone():
     text = "# TYPE appizer_relay_position gauge\nappizer_relay_position 5.0\n"
+    Gauge("appizer_relay_planted", "Of code that is loaded and does not run here")
     told = metrics_text({"projector": text, "relay": text}).decode()
     found = [line for line in told.splitlines() if line.startswith("appizer_relay_position")]
     assert found == ['appizer_relay_position{role="relay"} 5.0']
+    assert "planted" not in told
 
 
 def test_a_role_that_does_not_answer_is_left_out_and_told(instance, projector):
