@@ -44,14 +44,17 @@ SELECT 0 AS other, CAST(NULL AS Nullable(String)) AS value,
 FROM ({cells})"""
 
 # Values are ranked by their number over the whole range; those after the first `limit` become one.
+# NULL is no value: it is not ranked among them, and stays on its own.
 _BROKEN_DOWN = """
 SELECT other, shown, groupArray((bucket, {number})), {joined_number}
 FROM (
-    SELECT rank > {limit} AS other, if(other, NULL, value) AS shown,
+    SELECT value IS NOT NULL AND rank > {limit} AS other, if(other, NULL, value) AS shown,
         pair.1 AS bucket, {joined_pair} AS cell
     FROM (
         SELECT {value} AS value, groupArray((bucket, cell)) AS pairs,
-            row_number() OVER (ORDER BY {joined_number} DESC, value ASC NULLS LAST) AS rank
+            row_number() OVER (
+                PARTITION BY value IS NULL ORDER BY {joined_number} DESC, value ASC
+            ) AS rank
         FROM ({cells}) GROUP BY value
     ) ARRAY JOIN pairs AS pair
     GROUP BY other, shown, bucket

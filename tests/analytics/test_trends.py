@@ -199,8 +199,10 @@ def test_a_breakdown_has_the_largest_values_and_one_for_all_others(
     start, end = datetime(2026, 3, 1, tzinfo=zone), datetime(2026, 10, 1, tzinfo=zone)
     groups = _expected(happened, question, start=start, end=end)
     order = sorted(groups, key=lambda g: (-_total(question, groups[g]), g is None, g or ""))
-    expected = [(("none" if g is None else "value", g), groups[g]) for g in order[:limit]]
-    if rest := order[limit:]:
+    ranked = [g for g in order if g is not None]
+    first = [g for g in order if g is None or g in ranked[:limit]]
+    expected = [(("none" if g is None else "value", g), groups[g]) for g in first]
+    if rest := ranked[limit:]:
         expected.append((("other", None), _joined([groups[g] for g in rest])))
     assert [(one.kind, told(one.value)) for one in found] == [shown for shown, _ in expected]
     assert [one.label for one in found] == [_label(*shown) for shown, _ in expected]

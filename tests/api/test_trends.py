@@ -145,7 +145,7 @@ def test_series_are_told_apart_by_kind_and_typed_value(tenant):
         ("true", "value", True, 1),
         ("$none", "none", None, 1),
     ]
-    answer = tenant.trends(**asked, breakdown={"property": "p", "limit": 7})["data"]["series"]
+    answer = tenant.trends(**asked, breakdown={"property": "p", "limit": 6})["data"]["series"]
     assert (answer[-1]["label"], answer[-1]["kind"], answer[-1]["total"]) == ("$other", "other", 1)
     (whole,) = tenant.trends(**asked)["data"]["series"]
     assert (whole["label"], whole["kind"], whole["value"], whole["total"]) == (
@@ -154,6 +154,45 @@ def test_series_are_told_apart_by_kind_and_typed_value(tenant):
         None,
         10,
     )
+
+
+NONE_BESIDE = [
+    ("often", 1, [("a", 3), ("$none", 1), ("$other", 2)]),
+    ("often", 2, [("a", 3), ("b", 2), ("$none", 1)]),
+    ("seldom", 1, [("$none", 4), ("a", 2), ("$other", 1)]),
+    ("seldom", 2, [("$none", 4), ("a", 2), ("b", 1)]),
+    ("never", 1, [("$none", 2)]),
+]
+
+
+@pytest.fixture(scope="module")
+def planned(new_tenant):
+    """Each event is of a person of its own, and some have no plan."""
+    tenant = new_tenant()
+    plans = {"often": [*"aaabb", None], "seldom": [*"aab", *[None] * 4], "never": [None] * 2}
+    events = [
+        {"event_name": name, "user_id": f"u{n}", "properties": {"plan": plan} if plan else {}}
+        for name, given in plans.items()
+        for n, plan in enumerate(given)
+    ]
+    tenant.send({"events": events}, "/v1/events/batch")
+    tenant.events()
+    return tenant
+
+
+@pytest.mark.parametrize("measure", ["total", "unique"])
+@pytest.mark.parametrize(("event", "limit", "expected"), NONE_BESIDE)
+def test_who_has_no_value_is_a_series_beside_the_first_values(
+    planned, measure, event, limit, expected
+):
+    answer = planned.trends(
+        **{"from": "2026-01-01", "to": "2099-12-31"},
+        event=event,
+        measure=measure,
+        interval="month",
+        breakdown={"property": "plan", "limit": limit},
+    )
+    assert [(s["label"], s["total"]) for s in answer["data"]["series"]] == expected
 
 
 def test_a_total_of_people_is_not_the_sum_of_the_days(filled):
