@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,13 @@ pytest_plugins = [
     "tests.fixtures.tenant",
     "tests.fixtures.wire",
 ]
+
+
+def pytest_configure() -> None:
+    """What a shell starts in the background has Ctrl-C switched off, and so would have all that
+    tests start and then interrupt.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
