@@ -8,7 +8,6 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from datetime import datetime
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, Literal, NamedTuple
@@ -17,6 +16,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from commands.import_places import Places
+from commands.import_times import NUMBER, moment
 from commands.ingest import NOT_REPLAYABLE, Outcome, Submitted, Unjudged, refused, take
 from commands.ports import Clock, Log
 from domain.admission import Arrival, arrived
@@ -39,8 +40,6 @@ _USUAL_NAMES: dict[str, tuple[str, ...]] = {
     ),
     "message_id": ("messageid", "insertid"),
 }  # fmt: skip
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
-_DAY = re.compile(r"(19|20)[0-9]{6}")  # as a number it would be a day in 1970
 _BOOLEANS = {"true": True, "false": False}
 _IN_FLIGHT = 3  # batches: one is committed, one waits, one is being made
 _TRIES = 30
@@ -141,7 +140,7 @@ def _kinds(names: Sequence[str], sample: Sequence[Row]) -> dict[str, Kind]:
 
 
 def _number(text: str) -> float | None:
-    if not _NUMBER.fullmatch(text):
+    if not NUMBER.fullmatch(text):
         return None
     value = float(text) if "." in text else int(text)
     return value if -MAX_NUMBER <= value <= MAX_NUMBER else None
@@ -184,7 +183,7 @@ class Drafting:
             if value is not None:
                 message[field] = value
         message["event_name"] = message.pop("event", None)
-        message["timestamp"] = _moment(message.get("timestamp"), self._zone)
+        message["timestamp"] = moment(message.get("timestamp"), self._zone)
         if isinstance(row.cells.get("context"), dict):
             message["context"] = row.cells["context"]
         message["properties"] = self._other(row.cells)
@@ -258,54 +257,27 @@ def _inside(cells: dict[str, Any], path: str) -> Any:
     return value
 
 
-def _moment(value: Any, zone: ZoneInfo) -> Any:
-    """What a request leaves out happened when it came; a row of a file did not."""
-    if value is None:
-        raise Rejected("timestamp", "is missing; a row must say when it happened")
-    return read_time(value, zone)
-
-
-def read_time(value: Any, zone: ZoneInfo) -> Any:
-    """A datetime with an offset, or an epoch number; anything else as it is, to be refused.
-
-    What the API takes is read as the API reads it. Beside that, files have dates, and numbers as
-    text.
-    """
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    if _NUMBER.fullmatch(text) and not _DAY.fullmatch(text):
-        return float(text) if "." in text else int(text)
-    try:
-        found = _iso_8601(text)
-    except ValueError:
-        return value
-    return found.replace(tzinfo=zone) if found.tzinfo is None else found
-
-
-def _iso_8601(text: str) -> datetime:
-    """Raises ValueError."""
-    try:
-        return msgspec.convert(text, datetime)
-    except msgspec.ValidationError:
-        return datetime.fromisoformat(text)
-
-
 # --- taking them ---------------------------------------------------------------------------
 
 
 class Refusal(NamedTuple):
+    """`repeats`: it has the message id of another row of the same import."""
+
     row: Row
     field: str
     issue: str
+    repeats: bool = False
 
 
 class Settled(NamedTuple):
-    """What became of the rows up to `rows`: `outcomes` of those since the last one."""
+    """What became of the rows up to `rows`: `outcomes` of those since the last one; `refusals` are
+    of those that were rejected or are in conflict, in their order. `position`: the highest of all.
+    """
 
     rows: int
     outcomes: Sequence[Outcome]
     refusals: Sequence[Refusal]
+    position: int
 
 
 class Import(msgspec.Struct, frozen=True, kw_only=True):
@@ -320,7 +292,8 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Batch(NamedTuple):
-    last_row: int
+    rows: list[Row]
+    arrival: Arrival
     submitted: list[Submitted]
     refusals: list[Refusal]
 
@@ -333,21 +306,23 @@ async def import_rows(
     """
     for row in islice(rows, skip):
         drafting.message_id(row)
+    places = Places()
     waiting: deque[tuple[_Batch, asyncio.Task[list[Outcome]]]] = deque()
     while batch := _next_batch(job, rows, drafting):
         waiting.append((batch, asyncio.create_task(_take(job, batch.submitted))))
         await asyncio.sleep(0)  # so that it is on its way before the next one is made
         if len(waiting) >= _IN_FLIGHT:
-            yield await _settled(*waiting.popleft())
+            yield await _settled(job, places, *waiting.popleft())
     while waiting:
-        yield await _settled(*waiting.popleft())
+        yield await _settled(job, places, *waiting.popleft())
 
 
 def _next_batch(job: Import, rows: Iterator[Row], drafting: Drafting) -> _Batch | None:
     arrival = arrived(received_at=job.clock(), client=Client(), new_id=str)
     submitted: list[Submitted] = []
     refusals: list[Refusal] = []
-    for row in islice(rows, job.batch):
+    taken = list(islice(rows, job.batch))
+    for row in taken:
         body = b""
         try:
             body = drafting.body(row)
@@ -356,7 +331,7 @@ def _next_batch(job: Import, rows: Iterator[Row], drafting: Drafting) -> _Batch 
         except Rejected as error:
             refusals.append(Refusal(row, error.field, error.issue))
             submitted.append(_refused(job, arrival, error, body, row))
-    return _Batch(row.number, submitted, refusals) if submitted else None
+    return _Batch(taken, arrival, submitted, refusals) if taken else None
 
 
 def _refused(job: Import, arrival: Arrival, error: Rejected, body: bytes, row: Row) -> Refused:
@@ -367,8 +342,41 @@ def _refused(job: Import, arrival: Arrival, error: Rejected, body: bytes, row: R
     return refused(unjudged, error)
 
 
-async def _settled(batch: _Batch, task: asyncio.Task[list[Outcome]]) -> Settled:
-    return Settled(batch.last_row, await task, batch.refusals)
+async def _settled(
+    job: Import, places: Places, batch: _Batch, task: asyncio.Task[list[Outcome]]
+) -> Settled:
+    outcomes = await task
+    conflicts = _conflicts(batch, outcomes, places)
+    kept = await _take(job, [_kept(job, batch.arrival, each) for each in conflicts])
+    return Settled(
+        batch.rows[-1].number,
+        outcomes,
+        sorted(batch.refusals + conflicts, key=lambda refusal: refusal.row.number),
+        max(outcome.position or 0 for outcome in (*outcomes, *kept)),
+    )
+
+
+def _conflicts(batch: _Batch, outcomes: Sequence[Outcome], places: Places) -> list[Refusal]:
+    found = []
+    for row, message, outcome in zip(batch.rows, batch.submitted, outcomes, strict=True):
+        if isinstance(message, Refused) or outcome.position is None:
+            continue
+        if outcome.status == "conflict":
+            twin = places.row_at(outcome.position)
+            owner = f"another event, position {outcome.position}"
+            if twin is not None:
+                owner = f"row {twin} of this file, which says something else"
+            issue = f"{message.message_id} belongs to {owner}"
+            found.append(Refusal(row, "message_id", issue, repeats=twin is not None))
+        else:
+            places.add(row.number, outcome.position)
+    return found
+
+
+def _kept(job: Import, arrival: Arrival, refusal: Refusal) -> Refused:
+    """Without a body: no replay could take it, as the message id is taken for ever."""
+    error = Rejected(refusal.field, refusal.issue)
+    return _refused(job, arrival, error, b"", refusal.row)
 
 
 async def _take(job: Import, submitted: Sequence[Submitted]) -> list[Outcome]:

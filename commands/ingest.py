@@ -24,7 +24,7 @@ Message = Tracked | Identified | Aliased | Grouped
 Submitted = Message | Refused
 Status = Literal["accepted", "duplicate", "conflict", "rejected"]
 
-NOT_REPLAYABLE = "import"  # the dialect of a row of a file of which no whole message was made
+NOT_REPLAYABLE = "import"  # the dialect of a row of a file that no replay could take
 _MOST_TOLD_CHARS = 300  # of a field's path and an issue: both may quote the sender
 _OTHER_CONTENT = "was used before with other content; the first one is kept"
 

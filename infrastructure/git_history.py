@@ -56,6 +56,8 @@ class Commit(msgspec.Struct):
 
 def count_commits(history: History) -> int:
     """Raises NotReadable."""
+    if _asked(history.path, "rev-parse", "--verify", "--quiet", "HEAD").returncode == 1:
+        raise NotReadable(f"{history.path} has no commits yet")
     return int(_answer(history.path, "rev-list", "--count", *_chosen(history), "HEAD"))
 
 
@@ -70,14 +72,22 @@ def top_level(path: str) -> str:
 
 
 def _answer(path: str, *question: str) -> str:
+    made = _asked(path, *question)
+    if made.returncode != 0:
+        raise NotReadable(f"git can't read {path}: {_in_one_line(made.stderr)}")
+    return made.stdout
+
+
+def _asked(path: str, *question: str) -> subprocess.CompletedProcess[str]:
     command = ["git", "-C", path, *question]
     try:
-        made = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603  options are ours, and the path is one argument
+        return subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603  options are ours, and the path is one argument
     except FileNotFoundError:
         raise NotReadable("there is no git on this machine; install it") from None
-    if made.returncode != 0:
-        raise NotReadable(f"git can't read {path}: {made.stderr.strip()}")
-    return made.stdout
+
+
+def _in_one_line(told: str) -> str:
+    return " ".join(told.split())
 
 
 class GitRows:
@@ -108,7 +118,8 @@ class GitRows:
                 yield from parse(tokens(process.stdout))
                 if process.wait() != 0:
                     errors.seek(0)
-                    raise NotReadable(f"git log: {errors.read().decode(errors='replace').strip()}")
+                    told = errors.read().decode(errors="replace")
+                    raise NotReadable(f"git log: {_in_one_line(told)}")
             finally:
                 process.kill()
                 process.wait()

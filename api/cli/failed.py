@@ -34,7 +34,8 @@ _PAGE = 500
 
 class Failure(NamedTuple):
     """`id` is a refusal's, or PROJECTION:POSITION of a parked event. `kind`: refused; row (of a
-    file, of which no message could be made: nothing can replay it); parked.
+    file: no message could be made of it, or its message id is taken; nothing can
+    replay it); parked.
     """
 
     id: str
@@ -229,10 +230,9 @@ class _Tally:
 
     def finish(self) -> int:
         if self.passed_over:
-            say(
-                f"{self.passed_over:,} are rows of files that could not be read and can't be"
-                " replayed; mend the files and import them again"
-            )
+            many = f"{self.passed_over:,} are rows of files"
+            rows = "1 is a row of a file" if self.passed_over == 1 else many
+            say(f"{rows} and can't be replayed; mend what the rows say and import the files again")
         if not self._as_json:
             click.echo(f"{self.taken:,} taken, {self.failing:,} still fail")
         return Exit.FAILED if self.failing else Exit.OK

@@ -33,7 +33,7 @@ from commands.importing import (
     plan,
 )
 from domain.admission import arrived
-from domain.errors import Rejected
+from domain.errors import AppizerError, Rejected
 from domain.tracking import Client
 from infrastructure.csv_rows import Unreadable
 from infrastructure.database import open_log
@@ -86,12 +86,14 @@ class Origin(NamedTuple):
 
 class Summary(msgspec.Struct, kw_only=True):
     """`conflicts`: rows whose message id belongs to another event, which stays as it is;
-    `skipped`: rows that an interrupted run is known to have done; `complete`: to the last row.
+    `repeated`: those of them for which that is another row of the same import; `skipped`: rows
+    that an interrupted run is known to have done; `complete`: to the last row.
     """
 
     accepted: int = 0
     duplicates: int = 0
     conflicts: int = 0
+    repeated: int = 0
     rejected: int = 0
     skipped: int = 0
     seconds: float = 0.0
@@ -104,11 +106,16 @@ class Summary(msgspec.Struct, kw_only=True):
         counts = {"accepted": 0, "duplicate": 0, "conflict": 0, "rejected": 0}
         for outcome in settled.outcomes:
             counts[outcome.status] += 1
-            self.position = max(self.position, outcome.position or 0)
+        self.position = max(self.position, settled.position)
         self.accepted += counts["accepted"]
         self.duplicates += counts["duplicate"]
         self.conflicts += counts["conflict"]
         self.rejected += counts["rejected"]
+        self.repeated += sum(refusal.repeats for refusal in settled.refusals)
+
+    @property
+    def refused(self) -> int:
+        return self.rejected + self.conflicts
 
     @property
     def rows(self) -> int:
@@ -116,7 +123,7 @@ class Summary(msgspec.Struct, kw_only=True):
 
 
 def run(options: Options, origin: Origin, wanted: Wanted) -> int:
-    """The exit code: FAILED when a row was not taken. Says what was stored when Ctrl-C ends it."""
+    """The exit code. Raises NotAllTaken. Says what was stored when Ctrl-C ends it."""
     summary = Summary()
     try:
         return _run(options, origin, wanted, summary)
@@ -236,7 +243,7 @@ class Watcher:
         self._began = self._marked = time.monotonic()
 
     def see(self, settled: Settled) -> None:
-        shown = self._summary.rejected
+        shown = self._summary.refused
         self._summary.add(settled)
         for refusal in settled.refusals:
             shown += 1
@@ -246,7 +253,7 @@ class Watcher:
             self._source.done,
             summary.rows,
             f"{summary.accepted:,} accepted, {summary.duplicates:,} duplicates,"
-            f" {summary.rejected + summary.conflicts:,} rejected",
+            f" {summary.refused:,} rejected",
         )
         if time.monotonic() - self._marked > _MILESTONE_SECONDS:
             self._milestone.write(settled.rows)
@@ -262,7 +269,7 @@ class Watcher:
             field = "" if refusal.field == ROW else f"{escaped(refusal.field)} "
             say(f"row {refusal.row.number}: {field}{escaped(refusal.issue)}")
         if number == _SHOWN_REFUSALS + 1:
-            say("more rows were rejected; see: appizer failed list")
+            say("more rows were not taken; see: appizer failed list")
         if self._rejects is not None:
             self._rejects.write(_as_line(refusal))
 
@@ -296,14 +303,42 @@ def _finish(options: Options, summary: Summary, origin: Origin) -> int:
         print_json(summary)
     else:
         click.echo(_sentence(summary))
-    if summary.conflicts:
-        say(
-            f"{summary.conflicts:,} rows have the message id of another event, which stays as it"
-            f" is. Was it imported before with another {origin.options}, or by an older version?"
-        )
+    if summary.refused:
+        raise NotAllTaken(summary, origin.options)
+    return Exit.OK
+
+
+def _rows(count: int, text: str) -> str:
+    return f"{count:,} {'row' if count == 1 else 'rows'} {text}"
+
+
+def _why(summary: Summary, options: str) -> str:
+    older = summary.conflicts - summary.repeated
+    said = []
     if summary.rejected:
-        say("rejected rows are kept; see: appizer failed list")
-    return Exit.FAILED if summary.rejected or summary.conflicts else Exit.OK
+        said.append(_rows(summary.rejected, "rejected"))
+    if summary.repeated:
+        said.append(_rows(summary.repeated, "with the message id of another row of the same file"))
+    if older:
+        said.append(_rows(older, "with the message id of another event, which stays as it is"))
+    mend = "; they are kept: appizer failed list"
+    if older:
+        mend += f". Was it imported before with another {options}, or by an older version?"
+    return ", ".join(said) + mend
+
+
+class NotAllTaken(AppizerError):
+    """The others are. Details: `rejected`, `conflicts`, and of those `repeated`."""
+
+    code = "ROWS_REJECTED"
+
+    def __init__(self, summary: Summary, options: str) -> None:
+        super().__init__(
+            _why(summary, options),
+            rejected=summary.rejected,
+            conflicts=summary.conflicts,
+            repeated=summary.repeated,
+        )
 
 
 def _sentence(summary: Summary) -> str:

@@ -38,7 +38,8 @@ def command() -> None:
     The rules are those of the API. Importing the same again, or a longer version of it, adds only
     what is new; after an interruption (Ctrl-C, exit code 130) run the same command again.
 
-    The exit code is 1 when a row was rejected; each is told and kept: appizer failed list
+    The exit code is 1 when a row was rejected, or is in conflict: its message id belongs to another
+    event. Each is told and kept: appizer failed list
     """
 
 
@@ -55,7 +56,7 @@ def _common(function: Any) -> Any:
             ),
             click.option(
                 "--rejects", metavar="FILE", type=click.Path(dir_okay=False, writable=True),
-                help="Write the rejected rows there, as JSON lines.",
+                help="Write the rows that were not taken there, as JSON lines.",
             ),
             click.option(
                 "--wait", metavar="SECONDS", type=click.FloatRange(0), default=120,
@@ -108,7 +109,8 @@ def import_csv(file: str, encoding: str, delimiter: str | None, **given: Any) ->
     """Import a CSV file, plain or .gz; FILE may be - for standard input.
 
     The first line names the columns. Columns that are no field become properties; empty cells
-    are left out. A row whose quotes do not pair is rejected, with its line; the next line goes on.
+    are left out. A row with a quoted cell that is not closed, or with text behind its closing
+    quote, is rejected with its line; the next line goes on. Elsewhere a quote is a character.
 
     \b
     appizer import csv activity.csv.gz

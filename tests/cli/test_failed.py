@@ -156,7 +156,7 @@ def test_rows_that_can_not_be_replayed_are_told_and_do_not_count_as_failing(
     refuse(user_id="u")
     answer = appizer("failed", "replay", "--all")
     assert (answer.code, answer.out) == (Exit.OK, "1 taken, 0 still fail\n")
-    assert "1 are rows of files that could not be read" in answer.err
+    assert "1 is a row of a file and can't be replayed" in answer.err
 
 
 def test_all_are_replayed_a_page_at_a_time(appizer, refuse, stored, monkeypatch):

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from api.dialects import native
-from commands.importing import Drafting, Row, Wanted, plan, read_time
+from commands.import_times import read_time
+from commands.importing import Drafting, Row, Wanted, plan
 from domain.admission import arrived
 from domain.errors import Rejected
 from domain.tracking import Client
