@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from typing import Any
 
 import msgspec
-from litestar import post
+from litestar import Request, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
+from api.shapes import check_body
 from api.waiting import caught_up
 from domain.trends import Question, Series, check
 from infrastructure.bootstrap import Adapters
@@ -38,10 +40,12 @@ class TrendsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 @post("/v1/analytics/trends", status_code=200)
 async def show_trends(
+    request: Request[Any, Any, Any],
     adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     data: JSONBody[Question],
 ) -> TrendsAnswer:
+    check_body(await request.body(), Question)
     buckets = check(data)
     standing = await caught_up(adapters, READ_MODEL, data.min_position)
     plan = trends.plan(data, buckets, app_number=reader.app_number or 0)

@@ -1,7 +1,10 @@
-"""Opaque page cursors. A cursor carries its app, and is refused with another app's key."""
+"""Opaque page cursors. A cursor is refused by any other query than the one that gave it: another
+app's, or one with other filters.
+"""
 
 import base64
 import binascii
+import hashlib
 from typing import Annotated
 
 import msgspec
@@ -13,18 +16,25 @@ _Natural = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]  # what the engine 
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """The last row of the page before: its time in microseconds since 1970, and its position."""
+    """The last row of the page before: its time in microseconds since 1970, and its position.
+    `query`: of `query_of`.
+    """
 
-    app_number: int
+    query: bytes
     time: _Natural
     position: _Natural
+
+
+def query_of(*asked: object) -> bytes:
+    """What tells queries apart: equal for equal arguments, which msgpack can write."""
+    return hashlib.blake2b(msgspec.msgpack.encode(asked), digest_size=8).digest()
 
 
 def encode(cursor: Cursor) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(cursor)).decode().rstrip("=")
 
 
-def decode(text: str | None, app_number: int) -> Cursor | None:
+def decode(text: str | None, query: bytes) -> Cursor | None:
     if text is None:
         return None
     try:
@@ -32,6 +42,6 @@ def decode(text: str | None, app_number: int) -> Cursor | None:
         cursor = msgspec.msgpack.decode(packed, type=Cursor)
     except (binascii.Error, msgspec.MsgspecError, ValueError):
         cursor = None
-    if cursor is None or cursor.app_number != app_number:
+    if cursor is None or cursor.query != query:
         raise Rejected("cursor", "is not one that this query gave; leave it out to start again")
     return cursor

@@ -9,6 +9,7 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
 from api.body import too_large
+from api.dialects.request import NO_BODY
 from api.shapes import told_at
 from domain import errors
 from infrastructure.database import AWAY
@@ -94,7 +95,7 @@ def _explained(request: Request[Any, Any, Any], error: HTTPException) -> errors.
         return errors.Rejected("body", f"is not valid JSON: {error.detail}")
     field, issue = str(issues[0].get("key", "data")), str(issues[0].get("message"))
     if issue == f"'{field}'":
-        return errors.Rejected("body", "is missing; send a JSON object")
+        return errors.Rejected(*NO_BODY)
     body = request.route_handler.parsed_fn_signature.parameters.get("data")
     return told_at(issue, body and body.annotation, _ON_THE_WIRE.get(field, field))
 

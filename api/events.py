@@ -18,10 +18,12 @@ from domain import conditions
 from domain.admission import UNREADABLE, checked_id
 from domain.conditions import Where
 from domain.errors import NotFound, Rejected
+from domain.json_objects import ROOT, examine
 from domain.limits import DEFAULT_PAGE, MAX_NAME_CHARS, MAX_PAGE
-from domain.moments import EXAMPLES, read_moment
+from domain.moments import EXAMPLES, check_order, read_moment
 from infrastructure.analytics_engine import LIGHT
 from infrastructure.bootstrap import Adapters
+from infrastructure.positions import Standing
 from projections import event_queries, people
 from projections.apps import Caller
 from projections.event_queries import EventFilter
@@ -118,13 +120,14 @@ async def list_events(  # noqa: PLR0913, PLR0917  the query string names them, n
         start=first,
         end=end,
         where=_where(where),
-        before=_before(cursor, reader),
     )
-    standing = await caught_up(adapters, READ_MODEL, min_position)
     if user_id is not None:
         user_id = checked_id(user_id, "user_id")
+    query = cursors.query_of(wanted, user_id)
+    wanted = _behind(cursor, query, wanted)
+    standing = await caught_up(adapters, READ_MODEL, min_position)
     found = await asyncio.to_thread(_page, adapters, wanted, user_id, limit)
-    return _answer(found, limit, reader, standing.position, standing.lag_ms)
+    return _answer(found, limit, query, standing)
 
 
 @get("/v1/users/{user_id:str}/events")
@@ -136,13 +139,15 @@ async def list_events_of_user(
     cursor: Cursor = None,
     min_position: MinPosition = None,
 ) -> Events:
-    user_id = checked_id(part_of_path(user_id), "user_id")
-    wanted = EventFilter(app_number=reader.app_number or 0, before=_before(cursor, reader))
+    user_id = checked_id(part_of_path(user_id, "user_id"), "user_id")
+    wanted = EventFilter(app_number=reader.app_number or 0)
+    query = cursors.query_of(wanted, user_id)
+    wanted = _behind(cursor, query, wanted)
     standing = await caught_up(adapters, READ_MODEL, min_position)
     if await asyncio.to_thread(_number, adapters, wanted.app_number, user_id) is None:
         raise NotFound("nobody with this id has sent an event")
     found = await asyncio.to_thread(_page, adapters, wanted, user_id, limit)
-    return _answer(found, limit, reader, standing.position, standing.lag_ms)
+    return _answer(found, limit, query, standing)
 
 
 @get("/v1/events/names")
@@ -164,17 +169,18 @@ async def list_event_names(
 
 
 def _range(start: str | None, to: str | None) -> tuple[datetime | None, datetime | None]:
-    """In UTC, as is all of an event's times; equal ones hold nothing."""
+    """In UTC, as is all of an event's times."""
     first = None if start is None else read_moment(start, "from", _UTC, is_end=False)
     end = None if to is None else read_moment(to, "to", _UTC, is_end=True)
-    if first is not None and end is not None and end < first:
-        raise Rejected("to", "lies before `from`")
+    if first is not None and end is not None:
+        check_order(first, end)
     return first, end
 
 
 def _where(text: str | None) -> tuple[Where, ...]:
     if text is None:
         return ()
+    _check_exact(text)
     try:
         found = _decode_where(text)
     except msgspec.ValidationError as error:
@@ -185,9 +191,22 @@ def _where(text: str | None) -> tuple[Where, ...]:
     return found
 
 
-def _before(cursor: str | None, reader: Caller) -> tuple[int, int] | None:
-    found = cursors.decode(cursor, reader.app_number or 0)
-    return None if found is None else (found.time, found.position)
+def _check_exact(text: str) -> None:
+    """Raises Rejected for what the decoder would let pass: a key that comes twice, a number that
+    it would round.
+    """
+    try:
+        examine(b'{"where": %s}' % text.encode(), "")
+    except Rejected as error:
+        if error.field != ROOT:  # else it is no JSON, which the decoder tells by its own places
+            raise
+
+
+def _behind(cursor: str | None, query: bytes, wanted: EventFilter) -> EventFilter:
+    """Where the page before ended."""
+    found = cursors.decode(cursor, query)
+    before = None if found is None else (found.time, found.position)
+    return msgspec.structs.replace(wanted, before=before)
 
 
 def _number(adapters: Adapters, app_number: int, user_id: str) -> int | None:
@@ -223,16 +242,14 @@ def _since(adapters: Adapters, wanted: EventFilter, limit: int) -> date | None:
     return None
 
 
-def _answer(
-    rows: list[dict[str, Any]], limit: int, reader: Caller, position: int, lag_ms: float
-) -> Events:
+def _answer(rows: list[dict[str, Any]], limit: int, query: bytes, standing: Standing) -> Events:
     cursor = None
     if len(rows) == limit:
         last = rows[-1]
         micros = round((last["ts"].replace(tzinfo=UTC) - _EPOCH).total_seconds() * 1e6)
-        cursor = cursors.encode(cursors.Cursor(reader.app_number or 0, micros, last["position"]))
+        cursor = cursors.encode(cursors.Cursor(query, micros, last["position"]))
     shown = [_shown(row) for row in rows]
-    return Events(events=shown, cursor=cursor, position=position, lag_ms=lag_ms)
+    return Events(events=shown, cursor=cursor, position=standing.position, lag_ms=standing.lag_ms)
 
 
 def _shown(row: dict[str, Any]) -> EventShown:

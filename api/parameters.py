@@ -6,16 +6,18 @@ The framework would ignore an unknown one, take `null` for none and `1e2` for a 
 import re
 from functools import cache
 from typing import Any, get_args
+from urllib.parse import unquote, unquote_to_bytes
 
 from litestar import Request
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
+from api.paths import NOT_UTF_8
 from domain.errors import Rejected
 from domain.limits import MAX_NAME_CHARS
 from domain.nearest import told
 
-_WHOLE = re.compile("-?[0-9]+")
+_WHOLE = re.compile("-?(0|[1-9][0-9]*)")
 
 
 def check_parameters(request: Request[Any, Any, Any]) -> None:
@@ -24,8 +26,11 @@ def check_parameters(request: Request[Any, Any, Any]) -> None:
         return
     known = _known(request.route_handler)
     seen = set()
+    _check_encoding(request.scope["query_string"])
     for name, value in request.query_params.multi_items():
         field = name[:MAX_NAME_CHARS]
+        if not name:
+            raise Rejected("address", "has a value without a name; write name=value")
         if name not in known:
             raise Rejected(field, f"is no parameter here{told(tuple(known), name)}")
         if name in seen:
@@ -35,6 +40,17 @@ def check_parameters(request: Request[Any, Any, Any]) -> None:
         if known[name] and not _WHOLE.fullmatch(value):
             raise Rejected(field, "must be a whole number in plain digits, such as 50")
         seen.add(name)
+
+
+def _check_encoding(query: bytes) -> None:
+    """The framework would put a sign of its own in the place of what is not UTF-8."""
+    for pair in query.split(b"&"):
+        try:
+            unquote_to_bytes(pair).decode()
+        except UnicodeDecodeError:
+            name = pair.partition(b"=")[0].decode("latin-1")
+            field = unquote(name)[:MAX_NAME_CHARS]
+            raise Rejected(field, NOT_UTF_8) from None
 
 
 @cache

@@ -7,6 +7,7 @@ import msgspec
 
 from api.dialects.request import in_words
 from domain.errors import Rejected
+from domain.json_objects import ROOT, examine
 from domain.limits import MAX_NAME_CHARS
 from domain.nearest import told
 
@@ -34,6 +35,19 @@ def told_at(issue: str, kind: Any, path: str, *, field: str = "") -> Rejected:
     if issue.startswith("Invalid enum value") and (choices := _choices(here)):
         return Rejected(whole, f"must be one of {', '.join(choices)}")
     return Rejected(whole or "body", in_words(issue))
+
+
+def check_body(body: bytes, kind: Any) -> None:
+    """Raises Rejected for what the framework lets pass when it reads a `kind`: types of JSON that
+    it converts, a key that comes twice, a number that it rounds.
+    """
+    try:
+        examine(body, "")
+        msgspec.json.decode(body, type=kind)
+    except Rejected as error:
+        raise Rejected("body", error.issue) if error.field == ROOT else error from None
+    except msgspec.ValidationError as error:
+        raise refusal(error, kind, "") from None
 
 
 def _type_at(kind: Any, path: str) -> Any:

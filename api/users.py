@@ -45,7 +45,7 @@ async def show_user(
     user_id: FromPath[str],
     min_position: MinPosition = None,
 ) -> UserAnswer:
-    user_id = checked_id(part_of_path(user_id), "user_id")
+    user_id = checked_id(part_of_path(user_id, "user_id"), "user_id")
     standing = await caught_up(adapters, people.name, min_position)
     user = await asyncio.to_thread(_user, adapters, reader, user_id)
     return UserAnswer(user=user, position=standing.position, lag_ms=standing.lag_ms)

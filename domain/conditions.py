@@ -20,7 +20,8 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from domain.errors import Rejected
-from domain.limits import MAX_KEY_CHARS, MAX_WHERE, MAX_WHERE_CHARS, MAX_WHERE_LIST
+from domain.json_objects import NOT_EXACT
+from domain.limits import MAX_KEY_CHARS, MAX_NUMBER, MAX_WHERE, MAX_WHERE_CHARS, MAX_WHERE_LIST
 from domain.nearest import told
 
 Operator = Literal[
@@ -118,8 +119,15 @@ def _check_value(name: Operator, value: Any, field: str) -> None:
             if value is not None:
                 raise Rejected(field, "must be left out")
         case _:
-            if not _is_number(value):
+            if isinstance(value, bool) or not isinstance(value, int | float):
                 raise Rejected(field, "must be a number")
+            _check_number(value, field)
+
+
+def _check_number(value: float, field: str) -> None:
+    """As of what is sent: a rounded number would hold for another one."""
+    if not -MAX_NUMBER <= value <= MAX_NUMBER:
+        raise Rejected(field, NOT_EXACT)
 
 
 def _check_list(value: Any, field: str) -> None:
@@ -130,9 +138,11 @@ def _check_list(value: Any, field: str) -> None:
 
 
 def _check_scalar(value: Any, field: str) -> None:
-    if not isinstance(value, str | bool) and not _is_number(value):
+    if not isinstance(value, str | int | float):
         raise Rejected(field, "must be a string, a number, true or false")
-    if isinstance(value, str) and len(value) > MAX_WHERE_CHARS:
+    if not isinstance(value, str):
+        _check_number(value, field)
+    elif len(value) > MAX_WHERE_CHARS:
         raise Rejected(field, f"at most {MAX_WHERE_CHARS} characters")
 
 

@@ -16,6 +16,7 @@ from domain.limits import MAX_DEPTH, MAX_KEY_CHARS, MAX_KEYS, MAX_NUMBER
 
 _TOKENS = re.compile(r'"(?:[^"\\]+|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _LONGEST_NUMBER = 400  # digits; int() is quadratic beyond
+NOT_EXACT = "is a number outside ±2^53, which cannot be kept exactly; send it as a string"
 ROOT = "message"  # what the path is called when it is the whole message
 
 
@@ -115,8 +116,7 @@ def _check_scalar(value: str | float | None, path: str) -> None:
     if isinstance(value, str):
         _check_text(value, path, "the string")
     elif value is not None and not -MAX_NUMBER <= value <= MAX_NUMBER:
-        issue = "is a number outside ±2^53, which cannot be kept exactly; send it as a string"
-        raise Rejected(path, issue)
+        raise Rejected(path, NOT_EXACT)
 
 
 def _check_text(text: str, path: str, what: str) -> None:

@@ -39,6 +39,12 @@ def read_moment(given: str | int, field: str, zone: ZoneInfo, *, is_end: bool) -
     return (local if local.tzinfo else local.replace(tzinfo=zone)).astimezone(UTC)
 
 
+def check_order(start: datetime, end: datetime) -> None:
+    """Raises Rejected where nothing lies from `start` to `end`."""
+    if end <= start:
+        raise Rejected("to", "must lie after `from`")
+
+
 def midnight(day: date, zone: ZoneInfo) -> datetime:
     """The first instant of the day; where midnight is skipped, the instant of the skip."""
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)

@@ -11,7 +11,7 @@ import msgspec
 from domain.conditions import Where, check_all, check_property
 from domain.errors import Rejected
 from domain.limits import MAX_BREAKDOWN, MAX_BUCKETS, MAX_NAME_CHARS, MAX_NUMBER
-from domain.moments import known_zone, midnight, read_moment
+from domain.moments import check_order, known_zone, midnight, read_moment
 
 Interval = Literal["hour", "day", "week", "month"]
 Kind = Literal["all", "value", "none", "other"]  # all: nothing was broken down
@@ -110,8 +110,7 @@ def check(question: Question) -> Buckets:
 def _buckets(question: Question, zone: ZoneInfo) -> Buckets:
     start = read_moment(question.start, "from", zone, is_end=False)
     end = read_moment(question.to, "to", zone, is_end=True)
-    if end <= start:
-        raise Rejected("to", "must lie after `from`")
+    check_order(start, end)
     if (end - start).total_seconds() / _SHORTEST_SECONDS[question.interval] > 2 * MAX_BUCKETS:
         raise Rejected("interval", _too_many(question.interval))
     bounds = list(_bounds(start, end, interval=question.interval, zone=zone))

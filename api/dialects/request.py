@@ -17,6 +17,7 @@ from domain.json_objects import examine
 from domain.limits import MAX_REQUEST_EVENTS
 
 Item = msgspec.Raw | bytes
+NO_BODY = ("body", "is missing; send a JSON object")
 
 
 class Parsed(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +57,8 @@ def cut_out(body: bytes, name: str) -> tuple[list[bytes], bytes]:
     """The items of the array `name` in the object `body`, by their brackets, and `body` with that
     array emptied. Raises Rejected when there is no such array.
     """
+    if not body.strip():
+        raise Rejected(*NO_BODY)
     start, end, cuts = _array(body, b'"' + name.encode() + b'"')
     borders = zip([start, *cuts], [*cuts, end], strict=True)
     items = [body[a + 1 : b].strip() for a, b in borders]
@@ -97,6 +100,8 @@ A_TIME = "must be a time: ISO 8601 such as 2026-01-31T12:00:00Z, or epoch second
 
 def refusal(body: Item, error: Exception) -> Rejected:
     """What to tell the sender of a message that `decode` could not read."""
+    if not bytes(body).strip():
+        return Rejected(*NO_BODY)
     if isinstance(error, msgspec.ValidationError):
         return explained(error)
     try:

@@ -39,7 +39,6 @@ def test_a_date_is_that_whole_day(days, day):
 def test_a_time_is_an_instant_the_first_included_and_the_last_not(days, noon):
     assert names(days, **{"from": noon}) == ["day 3", "day 2"]
     assert names(days, to=noon) == ["day 1"]
-    assert names(days, **{"from": noon, "to": noon}) == []
 
 
 def test_trends_read_times_as_the_list_does(days):
@@ -48,9 +47,22 @@ def test_trends_read_times_as_the_list_does(days):
         assert series["total"] == 1
 
 
-def test_a_range_that_ends_before_it_begins_is_refused(days, problem):
-    answer = days.get("/v1/events", **{"from": "2026-11-03", "to": "2026-11-01"})
-    problem(answer, 400, "INVALID_REQUEST", field="to")
+EMPTY_RANGES = [
+    ("2026-11-03", "2026-11-01"),
+    ("2026-11-03", "2026-11-02"),  # whose end is the first instant of the third
+    ("2026-11-02T12:00", "2026-11-02T12:00"),
+    ("2026-11-02T12:00Z", "2026-11-02T13:00+01:00"),
+]
+
+
+@pytest.mark.parametrize(("first", "last"), EMPTY_RANGES)
+def test_a_range_that_holds_nothing_is_refused_by_all_queries(days, problem, first, last):
+    asked = {"from": first, "to": last}
+    details = problem(days.get("/v1/events", **asked), 400, "INVALID_REQUEST", field="to")
+    assert details["issue"] == "must lie after `from`"
+    headers = days.bearer(days.secret_key)
+    answer = days.http.post("/v1/analytics/trends", headers=headers, json=asked)
+    assert problem(answer, 400, "INVALID_REQUEST", field="to") == details
 
 
 @pytest.mark.parametrize("value", ["2026", "null", "2026-11", "179362080", "yesterday"])
@@ -103,11 +115,37 @@ def test_an_empty_parameter_is_refused(days, problem, name):
     assert "empty" in details["issue"]
 
 
-@pytest.mark.parametrize("value", ["1e2", "5.0", " 5", "+5", "0x5", "1_0", "null", "٣"])
+@pytest.mark.parametrize(
+    "value", ["1e2", "5.0", " 5", "+5", "0x5", "1_0", "null", "٣", "05", "-01"]
+)
 @pytest.mark.parametrize("name", ["limit", "min_position"])
 def test_a_number_is_plain_digits(days, problem, name, value):
     details = problem(days.get("/v1/events", **{name: value}), 400, "INVALID_REQUEST", field=name)
     assert "plain digits" in details["issue"]
+
+
+def test_a_value_without_a_name_is_told_so(days, problem):
+    answer = days.http.get("/v1/events?=1", headers=days.bearer(days.secret_key))
+    details = problem(answer, 400, "INVALID_REQUEST", field="address")
+    assert "without a name" in details["issue"]
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/v1/users/%FF", "user_id"),
+        ("/v1/users/%FF/events", "user_id"),
+        ("/v1/users/a%2F%C3", "user_id"),
+        ("/v1/events?user_id=%FF", "user_id"),
+        ("/v1/events?limit=1&event_name=%ED%A0%80", "event_name"),
+    ],
+)
+def test_what_is_not_utf_8_is_not_taken_for_somebody_else(tenant, problem, path, field):
+    """Who does not look closely sees U+FFFD in its place, and there is such a person."""
+    tenant.sent({"event_name": "E", "user_id": "\ufffd"})
+    answer = tenant.http.get(path, headers=tenant.bearer(tenant.secret_key))
+    details = problem(answer, 400, "INVALID_REQUEST", field=field)
+    assert "UTF-8" in details["issue"]
 
 
 def test_a_parameter_that_is_given_twice_is_refused(days, problem):
@@ -156,6 +194,64 @@ def test_what_a_question_may_not_say_is_named_with_what_it_may(days, problem, as
 def test_the_list_refuses_the_same_conditions(days, problem, asked, field, issue):
     answer = days.get("/v1/events", where=json.dumps(asked["where"]))
     assert issue in problem(answer, 400, "INVALID_REQUEST", field=field)["issue"]
+
+
+NOT_EXACT = "is a number outside ±2^53, which cannot be kept exactly; send it as a string"
+IN_TEXT = [
+    ('[{"property":"a","operator":"equals","value":9007199254740993}]', "[0].value", NOT_EXACT),
+    ('[{"property":"a","operator":"in","value":[1,-9007199254740993]}]', "[0].value[1]", NOT_EXACT),
+    (
+        '[{"property":"a","operator":"less","value":12345678901234567890123}]',
+        "[0].value",
+        NOT_EXACT,
+    ),
+    ('[{"property":"a","operator":"is_set","property":"b"}]', "[0].property", "comes twice"),
+]
+
+
+@pytest.mark.parametrize(("where", "place", "issue"), IN_TEXT)
+def test_what_json_readers_differ_about_is_refused_in_conditions(
+    days, problem, where, place, issue
+):
+    found = problem(days.get("/v1/events", where=where), 400, "INVALID_REQUEST")
+    assert found["field"] == f"where{place}"
+    assert issue in found["issue"]
+    body = '{"from": "2026-11-01", "to": "2026-11-03", "where": ' + where + "}"
+    headers = days.bearer(days.secret_key)
+    answer = days.http.post("/v1/analytics/trends", headers=headers, content=body)
+    assert problem(answer, 400, "INVALID_REQUEST") == found
+
+
+def test_a_number_beyond_all_is_refused_with_its_place(days, problem):
+    where = '[{"property": "a", "operator": "equals", "value": 1e400}]'
+    found = problem(days.get("/v1/events", where=where), 400, "INVALID_REQUEST")
+    assert found == {"field": "where[0].value", "issue": NOT_EXACT}
+
+
+LOOSE = [
+    ('"where": [{"property": "a", "operator": "equals", "value": 1e400}]', "body", "out of range"),
+    ('"min_position": "6"', "min_position", "expected `integer"),
+    ('"breakdown": {"property": "a", "limit": "5"}', "breakdown.limit", "expected `integer`"),
+    ('"event": "a", "event": "b"', "event", "comes twice"),
+    ('"breakdown": {"property": "a", "property": "b"}', "breakdown.property", "comes twice"),
+    ('"min_position": 5.5', "min_position", "expected `integer"),
+]
+
+
+@pytest.mark.parametrize(("member", "field", "issue"), LOOSE)
+def test_a_question_is_read_as_strictly_as_an_event(days, problem, member, field, issue):
+    body = '{"from": "2026-11-01", "to": "2026-11-03", ' + member + "}"
+    headers = days.bearer(days.secret_key)
+    answer = days.http.post("/v1/analytics/trends", headers=headers, content=body)
+    assert issue in problem(answer, 400, "INVALID_REQUEST", field=field)["issue"]
+
+
+@pytest.mark.parametrize("path", ["/v1/analytics/trends", "/v1/events", "/v1/events/batch"])
+def test_a_body_that_is_missing_is_told_everywhere_alike(days, problem, path):
+    headers = days.bearer(days.secret_key)
+    answer = days.http.post(path, headers=headers, content=b"")
+    details = problem(answer, 400, "INVALID_REQUEST", field="body")
+    assert details["issue"] == "is missing; send a JSON object"
 
 
 def test_the_kind_of_a_key_is_told_too(days, problem):
