@@ -6,10 +6,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from litestar import delete, get, post
+from litestar import Request, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from api.shapes import check_body
 from api.waiting import MinPosition, caught_up
 from commands import apps as commands
 from domain.apps import KeyKind, NewApp
@@ -87,10 +88,12 @@ class Revoked(msgspec.Struct, frozen=True, kw_only=True):
 
 @post("/v1/apps")
 async def create_app(
+    request: Request[Any, Any, Any],
     adapters: NamedDependency[Adapters],
     organisation: NamedDependency[Caller],
     data: JSONBody[NewApp],
 ) -> App:
+    check_body(await request.body(), NewApp)
     created = await asyncio.to_thread(
         commands.create_app, adapters.streams, adapters.clock, organisation.owner_id, data
     )
@@ -150,11 +153,13 @@ async def show_app(
 
 @post("/v1/apps/{app_id:uuid}/keys")
 async def issue_key(
+    request: Request[Any, Any, Any],
     adapters: NamedDependency[Adapters],
     organisation: NamedDependency[Caller],
     app_id: FromPath[UUID],
     data: JSONBody[WantedKey],
 ) -> NewKeyAnswer:
+    check_body(await request.body(), WantedKey)
     await asyncio.to_thread(_app, adapters, organisation, app_id)
     if data.kind == "organisation":
         raise Rejected("kind", "an app's key is `write` or `secret`")
