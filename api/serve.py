@@ -52,28 +52,36 @@ async def _serve(
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
     watch = Watch(room_for(settings.connections))
     async with open_adapters(settings) as adapters:
-        server = uvicorn.Server(
-            uvicorn.Config(
-                by_method(application(adapters), interface()),
-                host=settings.host,
-                port=settings.port,
-                loop="uvloop",
-                http=http_protocol(watch, responder(adapters) if takes_events else None),
-                ws="none",
-                proxy_headers=False,  # whom to believe is APPIZER_TRUSTED_PROXIES
-                lifespan="off",
-                access_log=False,
-                log_config=None,
-                server_header=False,
-                timeout_graceful_shutdown=int(settings.shutdown_seconds),
-            )
-        )
+        protocol = http_protocol(watch, responder(adapters) if takes_events else None)
+        app = by_method(application(adapters), interface())
+        server = uvicorn.Server(_config(settings, app, protocol))
         garbage.seldom()
         serving = asyncio.create_task(server.serve())
         watching = asyncio.create_task(watch.keep(server.server_state.connections))
-        await asyncio.wait({serving, adapters.log.writer}, return_when=asyncio.FIRST_COMPLETED)
+        endless = (watching, adapters.log.writer)
+        await asyncio.wait({serving, *endless}, return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
-        await serving
-        watching.cancel()
-        if adapters.log.writer.done():  # it never ends by itself: end the process, loudly
-            adapters.log.writer.result()
+        try:
+            await serving
+        finally:
+            watching.cancel()
+        for task in endless:
+            if task.done():  # it never ends by itself: end the process, loudly
+                task.result()
+
+
+def _config(settings: Settings, app: ASGIApp, protocol: type[asyncio.Protocol]) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http=protocol,
+        ws="none",
+        proxy_headers=False,  # whom to believe is APPIZER_TRUSTED_PROXIES
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.shutdown_seconds),
+    )

@@ -77,7 +77,7 @@ class Adapters:
         """Prometheus text; in an embedded instance also of the roles that have no HTTP port."""
         await self.observe_lag()
         others = await asyncio.to_thread(gathered, self.instance) if self.instance else {}
-        return metrics_text(others)
+        return await asyncio.to_thread(metrics_text, others)
 
     @staticmethod
     def clock() -> datetime:

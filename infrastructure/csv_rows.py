@@ -2,6 +2,7 @@
 rest of the file.
 """
 
+import contextlib
 import csv
 import re
 from collections import deque
@@ -49,7 +50,9 @@ class CsvRows:
 
     def __init__(self, text: TextIO, delimiter: str | None = None) -> None:
         self._lines = _Lines(text)
-        first = next(self._lines, "")
+        with contextlib.suppress(_TooLong):  # told when the row itself is read
+            next(self._lines, None)
+        first = "".join(self._lines.row)
         self._lines.give_back(0)
         self._delimiter = delimiter or max(DELIMITERS, key=first.count)
         self._reader = csv.reader(self._lines, delimiter=self._delimiter, strict=True)

@@ -1,5 +1,6 @@
 """File descriptors: each connection takes one."""
 
+import contextlib
 import resource
 
 import structlog
@@ -14,15 +15,22 @@ def room_for(connections: int) -> int:
     where the machine has set a low one.
     """
     wanted = connections + _OTHERS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if _is_less(soft, wanted):
-        soft = hard if _is_less(hard, wanted) else wanted
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    soft = _raised(wanted)
     if not _is_less(soft, wanted):
         return connections
     room = max(soft - _OTHERS, soft // 2)
     _log.warning("the limit of open files is low", ulimit=soft, connections=room)
     return room
+
+
+def _raised(wanted: int) -> int:
+    """The limit, after asking for `wanted`: the machine may refuse."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if _is_less(soft, wanted):
+        most = hard if _is_less(hard, wanted) else wanted
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def _is_less(limit: int, wanted: int) -> bool:

@@ -42,7 +42,7 @@ class Made(NamedTuple):
 
 
 class Maker:
-    """For one thread. `log` is a connection of its own."""
+    """For one thread, which alone uses `log` meanwhile."""
 
     def __init__(
         self, engine: Engine, log: psycopg.Connection[Any], enrichment: Enrichment
@@ -84,7 +84,7 @@ def _made(upto: int, blocks: list[Block]) -> Made:
 
 
 class Makers:
-    """A Maker in each of as many processes as there are processors."""
+    """A Maker in each of a few processes: one per processor, MOST_PROCESSES at the most."""
 
     def __init__(self, pool: ProcessPoolExecutor, processes: int) -> None:
         self._pool = pool

@@ -77,7 +77,7 @@ class _Families(Collector):
 
     def collect(self) -> Iterable[Metric]:
         ours = (one for one in REGISTRY.collect() if not self._is_of_another("", one.name))
-        families = {family.name: family for family in ours}
+        families = {family.name: _copied(family) for family in ours}
         for role, text in self._others.items():
             for theirs in text_string_to_metric_families(text):
                 if theirs.name.endswith("_created") or self._is_of_another(role, theirs.name):
@@ -92,3 +92,10 @@ class _Families(Collector):
     def _is_of_another(self, role: str, family: str) -> bool:
         """Who loads the relay's code has figures of it that stay at 0."""
         return any(family.startswith(f"appizer_{one}_") for one in self._others if one != role)
+
+
+def _copied(family: Metric) -> Metric:
+    """Some collectors give the same one each time: what is added must not stay in it."""
+    copy = Metric(family.name, family.documentation, family.type)
+    copy.samples = list(family.samples)
+    return copy

@@ -133,6 +133,8 @@ def replay_(
     """  # noqa: D301  \b is click's sign for lines to keep
     if bool(ids) == everything:
         raise click.UsageError("say --all, or the ids that `appizer failed list` shows")
+    if app and not everything:
+        raise click.UsageError("--app goes with --all: an id names its app already")
     settings = settings_for(data)
     tally = _Tally(as_json=as_json, passes_over_rows=everything)
     if everything:

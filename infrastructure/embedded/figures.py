@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException
 
 from prometheus_client import Gauge
+from prometheus_client.parser import text_string_to_metric_families
 
 from infrastructure.embedded.instance import Instance
 
@@ -32,8 +33,11 @@ def _text(port: int) -> str | None:
     try:
         connection.request("GET", "/metrics")
         answer = connection.getresponse()
-        return answer.read().decode() if answer.status == _OK else None
-    except (OSError, HTTPException):
+        text = answer.read().decode()
+        list(text_string_to_metric_families(text))  # somebody else may have taken the port
+    except (OSError, HTTPException, ValueError):
         return None
+    else:
+        return text if answer.status == _OK else None
     finally:
         connection.close()

@@ -120,7 +120,7 @@ def test_an_event_that_a_read_model_could_not_take_is_applied_when_the_reason_is
     assert appizer("failed", "replay", listed["id"]).code == Exit.FAILED
 
 
-@pytest.mark.parametrize("arguments", [(), ("--all", "x")])
+@pytest.mark.parametrize("arguments", [(), ("--all", "x"), ("people:1", "--app", "mine")])
 def test_what_to_replay_must_be_said(appizer, arguments):
     assert appizer("failed", "replay", *arguments).code == Exit.USAGE
 

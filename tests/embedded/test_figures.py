@@ -32,7 +32,7 @@ class _Figures(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(THEIRS.encode())
+        self.wfile.write(THEIRS.encode("latin-1"))
 
     def log_message(self, *_: object) -> None:
         pass
@@ -68,6 +68,19 @@ def test_each_family_is_told_once_and_ours_carry_no_role():
     ours = {family.name for family in REGISTRY.collect()}
     assert "python_info" in ours
     assert "python_info{implementation" in text
+
+
+def test_asking_again_adds_nothing():
+    text = metrics_text({}).decode().replace("python_info{", 'python_info{role="none",')
+    first, second = (metrics_text({"projector": text}).decode() for _ in range(2))
+    assert first.count("python_info{") == second.count("python_info{") == 2
+
+
+def test_whoever_else_took_a_roles_port_is_left_out(instance, projector, monkeypatch):
+    for other in ("<html>", "\xff"):
+        monkeypatch.setattr(f"{__name__}.THEIRS", other)
+        assert gathered(instance) == {}
+    assert REGISTRY.get_sample_value("appizer_role_up", {"role": "projector"}) == 0
 
 
 def test_a_figure_named_for_a_role_is_that_roles_alone():

@@ -50,6 +50,12 @@ def test_text_after_a_closing_quote_is_refused_and_not_glued(imported, stored):
     assert [event["properties"]["note"] for event in stored()] == ['5" monitor']
 
 
+def test_a_first_line_that_is_too_long_is_one_line_of_error(imported):
+    answer = imported("csv", "[" + "1, " * LONGEST_ROW)
+    assert answer.code == Exit.FAILED
+    assert f"the names, is longer than {LONGEST_ROW:,} characters" in answer.err
+
+
 def test_faulty_rows_are_each_kept_as_they_are(imported, query):
     imported("csv", HEAD + 'e,u,2026-01-01,"5" a\ne,u,2026-01-01,"6" b\n')
     assert query("SELECT count(*) FROM log.events WHERE topic = 'refused.v1'") == [(2,)]
