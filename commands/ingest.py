@@ -154,9 +154,11 @@ _CONTENT = (
     "anonymous_id",
     "previous_id",
     "group_id",
+    "group_type",
+    "forced_by",
     "original_timestamp",
 )
-_OBJECTS = ("properties", "traits")
+_OBJECTS = ("properties", "traits", "operations")
 
 
 def same(stored: msgspec.Struct, new: msgspec.Struct) -> bool:

@@ -16,10 +16,11 @@ from domain.limits import (
 )
 from domain.moments import known_zone
 
-KeyKind = Literal["write", "secret", "organisation"]
+KeyKind = Literal["write", "secret", "admin", "organisation"]
 PERMISSIONS: dict[str, tuple[str, ...]] = {
     "write": ("ingest",),
     "secret": ("ingest", "read", "write"),
+    "admin": ("ingest", "read", "write", "merge", "erase"),
     "organisation": ("apps",),
 }
 _LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"

@@ -1,4 +1,5 @@
-"""The keys that callers show: `ak_` writes events, `as_` reads an app too, `apps_` manages apps.
+"""The keys that callers show: `ak_` writes events, `as_` reads an app too, `ad_` may
+also force merges and erase people, `apps_` manages apps.
 
 Format after GitHub's token format: prefix, 30 base-62 digits (178 bits), 6 base-62 digits of the
 CRC-32 of what precedes. The checksum tells a mistyped key from an unknown one without a look-up.
@@ -9,7 +10,12 @@ import zlib
 
 from domain.apps import KeyKind
 
-PREFIXES: dict[KeyKind, str] = {"write": "ak_", "secret": "as_", "organisation": "apps_"}
+PREFIXES: dict[KeyKind, str] = {
+    "write": "ak_",
+    "secret": "as_",
+    "admin": "ad_",
+    "organisation": "apps_",
+}
 RANDOM_BYTES = 23
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM_DIGITS = 30

@@ -59,17 +59,38 @@ class Tracked(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True):
 
 
 class Identified(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """Traits of a person, said with one of their ids."""
+    """Traits of a person, said with one of their ids; with both ids also that these are the same
+    person. `traits` are set; `operations` are the other ways to change one (domain/traits.py).
+    """
 
     TOPIC: ClassVar[str] = "identified.v1"
     traits: msgspec.Raw = EMPTY
+    operations: msgspec.Raw = EMPTY
 
 
 class Aliased(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """`previous_id` and `user_id` are said to be the same person."""
+    """`previous_id` and `user_id` are said to be the same person. `forced_by` is the id of the key
+    that joins two known users against the rule, and `reason` why.
+    """
 
     TOPIC: ClassVar[str] = "aliased.v1"
     previous_id: str
+    forced_by: str | None = None
+    reason: str | None = None
+
+
+class Unmerged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """The links between these pairs of ids no longer hold. `timestamp` is later than that of every
+    link it cuts; `done_by` is the id of the key that asked for it.
+    """
+
+    TOPIC: ClassVar[str] = "unmerged.v1"
+    user_id: str
+    pairs: tuple[tuple[str, str], ...]
+    timestamp: datetime
+    received_at: datetime
+    done_by: str
+    reason: str | None = None
 
 
 class Grouped(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -77,6 +98,7 @@ class Grouped(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True):
 
     TOPIC: ClassVar[str] = "grouped.v1"
     group_id: str
+    group_type: str = "company"
     traits: msgspec.Raw = EMPTY
 
 
