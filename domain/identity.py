@@ -44,17 +44,11 @@ _JUNK = frozenset(
         "none",
         "not_authenticated",
         "null",
-        "object",
-        "test",
         "true",
         "undefined",
         "unknown",
-        "user",
         "userid",
         "user_id",
-        "uuid",
-        "-1",
-        "1",
         "[object object]",
         "{}",
         "[]",
@@ -86,8 +80,8 @@ class Id(NamedTuple):
 
 
 class Register(NamedTuple):
-    """What holds for a pair. `linked` and `forced` are the first of their kind after `unlinked`; the
-    reasons are those for which the guards refuse them.
+    """What holds for a pair. `linked` and `forced` are the first of their kind after `unlinked`;
+    the reasons are those for which the guards refuse them.
     """
 
     linked: Key | None = None

@@ -1,0 +1,180 @@
+"""Traits: what is said of a person, folded into what is so.
+
+Everything said of a trait is an operation with a key, (the event's own timestamp, its id), and with
+the distinct id that it came with. The value is the fold of the operations of all ids of the person
+in the order of their keys, so neither the order of arrival nor a merge and its undoing changes it.
+
+set        the value, whatever it was (a null sets null)
+set_once   the value, if there is none
+increment  plus a number; of no value or one that is no number, from 0
+append     a list, with this at its end; no list: a list of what was there first
+union      the same for each value that is not in the list
+unset      no value
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from domain.limits import MAX_TRAIT_LIST
+from domain.tracking import EMPTY
+
+OPERATIONS = ("set_once", "increment", "append", "union", "unset")
+
+
+class Said(NamedTuple):
+    """What one message said: `traits` are set, `operations` as domain/tracking.Identified has them.
+    `number` is that of the distinct id that it came with.
+    """
+
+    timestamp: datetime
+    event_id: bytes
+    position: int
+    number: int
+    traits: bytes | str | msgspec.Raw = EMPTY
+    operations: bytes | str | msgspec.Raw = EMPTY
+
+    @property
+    def key(self) -> tuple[datetime, bytes]:
+        return self.timestamp, self.event_id
+
+
+class Trait(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a trait is. `value` is JSON, None: unset. `timestamp`, `position` and `number` are those
+    of the operation that made it so; `last_timestamp` and `last_event` the key of the last one that
+    spoke of it. `plain`: it was only ever set and unset.
+    """
+
+    value: msgspec.Raw | None
+    timestamp: datetime
+    position: int
+    number: int
+    last_timestamp: datetime
+    last_event: bytes
+    plain: bool = True
+
+
+Traits = dict[str, Trait]
+
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_lists = msgspec.json.Decoder(dict[str, list[msgspec.Raw]]).decode
+_decode_names = msgspec.json.Decoder(list[str]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def fold(said: Iterable[Said]) -> Traits:
+    traits: Traits = {}
+    for one in sorted(said, key=_key):
+        changed, _ = folded_in(traits, one)
+        traits |= changed
+    return traits
+
+
+def _key(said: Said) -> tuple[datetime, bytes]:
+    return said.timestamp, said.event_id
+
+
+def folded_in(traits: Mapping[str, Trait], said: Said) -> tuple[Traits, bool]:
+    """The traits that it changes. And whether it comes too late: the person's traits must then be
+    folded anew.
+    """
+    changed: Traits = {}
+    for name, plain, step in _steps(said):
+        before = changed.get(name) or traits.get(name)
+        late = before is not None and said.key < (before.last_timestamp, before.last_event)
+        if before is not None and late:
+            if not (before.plain and plain):
+                return {}, True
+            continue
+        changed[name] = _next(before, said, plain=plain, step=step)
+    return changed, False
+
+
+Step = Callable[[msgspec.Raw | None], msgspec.Raw | None]
+
+
+def _steps(said: Said) -> Iterable[tuple[str, bool, Step]]:
+    """(trait, whether it is set or unset, value before -> value after)."""
+    if said.traits is not EMPTY:
+        for name, value in _decode_object(said.traits).items():
+            yield name, True, _set(value)
+    if said.operations is EMPTY:
+        return
+    operations = _decode_object(said.operations)
+    for kind in OPERATIONS:
+        if kind in operations:
+            yield from _READ[kind](operations[kind])
+
+
+def _next(before: Trait | None, said: Said, *, plain: bool, step: Step) -> Trait:
+    old = None if before is None else before.value
+    new = step(old)
+    if before is not None and not plain and new is old:
+        return msgspec.structs.replace(
+            before, last_timestamp=said.timestamp, last_event=said.event_id, plain=False
+        )
+    plain = plain and (before is None or before.plain)
+    return Trait(
+        new, said.timestamp, said.position, said.number, said.timestamp, said.event_id, plain
+    )
+
+
+def _set(value: msgspec.Raw) -> Step:
+    return lambda _before: value
+
+
+def _read_set_once(raw: msgspec.Raw) -> Iterable[tuple[str, bool, Step]]:
+    for name, value in _decode_object(raw).items():
+        yield name, False, lambda before, value=value: before if before is not None else value  # type: ignore[misc]  # mypy does not type a lambda's default
+
+
+def _read_increment(raw: msgspec.Raw) -> Iterable[tuple[str, bool, Step]]:
+    for name, value in _decode_object(raw).items():
+        yield name, False, _plus(msgspec.json.decode(value))
+
+
+def _plus(number: float) -> Step:
+    def step(before: msgspec.Raw | None) -> msgspec.Raw:
+        value: Any = None if before is None else msgspec.json.decode(before)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return msgspec.Raw(_encode((value if is_number else 0) + number))
+
+    return step
+
+
+def _read_append(raw: msgspec.Raw) -> Iterable[tuple[str, bool, Step]]:
+    for name, value in _decode_object(raw).items():
+        yield name, False, _with([value], only_new=False)
+
+
+def _read_union(raw: msgspec.Raw) -> Iterable[tuple[str, bool, Step]]:
+    for name, values in _decode_lists(raw).items():
+        yield name, False, _with(values, only_new=True)
+
+
+def _with(values: Sequence[msgspec.Raw], *, only_new: bool) -> Step:
+    def step(before: msgspec.Raw | None) -> msgspec.Raw:
+        found: Any = [] if before is None else msgspec.json.decode(before)
+        items = found if isinstance(found, list) else [found]
+        for value in map(msgspec.json.decode, values):
+            if not only_new or _encode(value) not in set(map(_encode, items)):
+                items.append(value)
+        return msgspec.Raw(_encode(items[-MAX_TRAIT_LIST:]))
+
+    return step
+
+
+def _read_unset(raw: msgspec.Raw) -> Iterable[tuple[str, bool, Step]]:
+    for name in _decode_names(raw):
+        yield name, True, lambda _before: None
+
+
+_READ: dict[str, Callable[[msgspec.Raw], Iterable[tuple[str, bool, Step]]]] = {
+    "set_once": _read_set_once,
+    "increment": _read_increment,
+    "append": _read_append,
+    "union": _read_union,
+    "unset": _read_unset,
+}
