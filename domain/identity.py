@@ -148,6 +148,7 @@ class Network:
         self.changes: dict[tuple[int, int], int] = {}  # (position, number) -> person
         self.touched: set[int] = set()  # ids with another person or newest link
         self.rewritten: set[Pair] = set()
+        self.shaken: set[int] = set()  # persons that lost or gained an id
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -311,6 +312,7 @@ class Network:
             before = self._person[number]
             if before == person:
                 continue
+            self.shaken.update((before, person))
             self._members[before].discard(number)
             self._members.setdefault(person, set()).add(number)
             self._person[number] = person

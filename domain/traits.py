@@ -42,12 +42,13 @@ class Said(NamedTuple):
 
 
 class Trait(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a trait is. `value` is JSON, None: unset. `timestamp`, `position` and `number` are those
-    of the operation that made it so; `last_timestamp` and `last_event` the key of the last one that
-    spoke of it. `plain`: it was only ever set and unset.
+    """What a trait is. `value` is JSON and means nothing unless `is_set`. `timestamp`, `position`
+    and `number` are those of the operation that made it so; `last_timestamp` and `last_event` the
+    key of the last one that spoke of it. `plain`: it was only ever set and unset.
     """
 
-    value: msgspec.Raw | None
+    value: msgspec.Raw
+    is_set: bool
     timestamp: datetime
     position: int
     number: int
@@ -57,6 +58,7 @@ class Trait(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 Traits = dict[str, Trait]
+_NULL = msgspec.Raw(b"null")
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_lists = msgspec.json.Decoder(dict[str, list[msgspec.Raw]]).decode
@@ -109,7 +111,7 @@ def _steps(said: Said) -> Iterable[tuple[str, bool, Step]]:
 
 
 def _next(before: Trait | None, said: Said, *, plain: bool, step: Step) -> Trait:
-    old = None if before is None else before.value
+    old = before.value if before is not None and before.is_set else None
     new = step(old)
     if before is not None and not plain and new is old:
         return msgspec.structs.replace(
@@ -117,7 +119,14 @@ def _next(before: Trait | None, said: Said, *, plain: bool, step: Step) -> Trait
         )
     plain = plain and (before is None or before.plain)
     return Trait(
-        new, said.timestamp, said.position, said.number, said.timestamp, said.event_id, plain
+        value=_NULL if new is None else new,
+        is_set=new is not None,
+        timestamp=said.timestamp,
+        position=said.position,
+        number=said.number,
+        last_timestamp=said.timestamp,
+        last_event=said.event_id,
+        plain=plain,
     )
 
 

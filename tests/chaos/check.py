@@ -212,10 +212,15 @@ def check_people(connection, ledger, log, problems):
     found = {(app, name): (number, messages) for app, name, number, messages in rows}
     problems.compare("people", expected, found, "number and messages of ")
     rows = connection.execute(
-        "SELECT t.app_number, d.distinct_id, t.trait, t.value FROM people.traits t"
+        "SELECT s.app_number, d.distinct_id, s.traits FROM people.said s"
         " JOIN people.distinct_ids d USING (app_number, number)"
+        " WHERE s.kind = 'identify' AND s.traits IS NOT NULL ORDER BY s.timestamp, s.position"
     )
-    found = {(app, name, trait): json.loads(value) for app, name, trait, value in rows}
+    found = {
+        (app, name, trait): value
+        for app, name, said in rows
+        for trait, value in json.loads(said).items()
+    }
     problems.compare("people", expected_traits, found, "trait ")
     return {key: number for key, (number, _) in expected.items()}
 

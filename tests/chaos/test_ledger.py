@@ -119,8 +119,8 @@ IN_POSTGRES = {
     "deleted": "DELETE FROM log.events WHERE notification_id = {position}",
     "one too many": "UPDATE people.distinct_ids SET messages = messages + 1 WHERE (app_number,"
     " distinct_id) = (1, 'user 7')",
-    "one trait": "UPDATE people.traits SET value = '\"planted\"' WHERE ctid = (SELECT min(ctid)"
-    " FROM people.traits)",
+    "one trait": "UPDATE people.said SET traits = replace(traits, ':', ': 1') WHERE ctid = (SELECT"
+    " min(ctid) FROM people.said WHERE traits IS NOT NULL)",
     "unlisted": "DELETE FROM failed_events.refused WHERE ctid = (SELECT min(ctid)"
     " FROM failed_events.refused)",
     "parked": "INSERT INTO projections.parked (projection, position, reason)"

@@ -18,6 +18,7 @@ from domain.tracking import (
     RefusalReplayed,
     Refused,
     Tracked,
+    Unmerged,
 )
 from projections import people
 from projections.projection import Recorded
@@ -33,7 +34,10 @@ hours = st.integers(-30, 30)
 values = st.sampled_from([None, True, 1, 1.5, "pro", "", [1, 2], {"a": "\x00"}, "ü"])
 traits = st.dictionaries(st.sampled_from(["plan", "city", "e mail", "näme"]), values, max_size=3)
 kinds = st.sampled_from(
-    ["track", "track", "identify", "identify", "alias", "group", "refuse", "replay", "key"]
+    [
+        *("track", "track", "identify", "identify", "operate", "alias", "force", "unmerge"),
+        *("group", "refuse", "replay", "key"),
+    ]
 )
 steps = st.lists(st.tuples(kinds, st.sampled_from(APPS), ids, ids, hours, traits), max_size=40)
 
@@ -74,25 +78,39 @@ def _event(noon, number, step, refused):
         "received_at": noon,
     }
     raw = msgspec.Raw(msgspec.json.encode(said))
-    match kind:
-        case "track":
-            who = {"user_id": user, "anonymous_id": other} if hour % 2 else {"anonymous_id": user}
-            return Tracked(event="seen", properties=raw, **envelope, **who)
-        case "identify":
-            return Identified(user_id=user, anonymous_id=other, traits=raw, **envelope)
-        case "alias":
-            return Aliased(user_id=user, previous_id=other, **envelope)
-        case "group":
-            return Grouped(user_id=user, group_id="g", traits=raw, **envelope)
-        case "refuse":
-            refused.append(number)
-            return _refused(noon, number)
-        case _:
-            return _other(noon, number, step, refused)
+    if kind in {"track", "group"}:
+        return _told(kind, user, other, hour, raw, envelope)
+    if kind in {"identify", "operate"}:
+        anonymous_id = other if kind == "identify" else None
+        fields = {"traits": raw} if kind == "identify" else {"operations": _operations(said, hour)}
+        return Identified(user_id=user, anonymous_id=anonymous_id, **fields, **envelope)
+    if kind in {"alias", "force"}:
+        forced = {"forced_by": "key", "reason": "asked"} if kind == "force" else {}
+        return Aliased(user_id=user, previous_id=other, **forced, **envelope)
+    if kind == "unmerge":
+        del envelope["message_id"]
+        return Unmerged(user_id=user, pairs=((user, other),), done_by="key", **envelope)
+    return _other(noon, number, step, refused)
+
+
+def _told(kind, user, other, hour, raw, envelope):
+    if kind == "group":
+        return Grouped(user_id=user, group_id="g", traits=raw, **envelope)
+    who = {"user_id": user, "anonymous_id": other} if hour % 2 else {"anonymous_id": user}
+    return Tracked(event="seen", properties=raw, **envelope, **who)
+
+
+def _operations(said, hour):
+    kind = ("set_once", "append", "increment", "unset")[hour % 4]
+    of = {"increment": dict.fromkeys(said, hour), "unset": list(said)}.get(kind, said)
+    return msgspec.Raw(msgspec.json.encode({kind: of}))
 
 
 def _other(noon, number, step, refused):
     kind, app, _, _, hour, _ = step
+    if kind == "refuse":
+        refused.append(number)
+        return _refused(noon, number)
     if kind == "key":
         return _key(noon, number, app, revoke=hour < 0)
     which = UUID(int=refused[hour % len(refused)] if refused else 1)
@@ -166,6 +184,8 @@ def test_numbers_are_dense_and_in_the_order_of_first_mention(applied, engine, no
 
 
 def _mentioned(event):
+    if isinstance(event, Unmerged):
+        return [one for pair in event.pairs for one in pair]
     if not isinstance(event, Tracked | Identified | Aliased | Grouped):
         return []
     also = event.anonymous_id if event.user_id else None
@@ -178,7 +198,7 @@ def _mentioned(event):
     said=st.lists(st.tuples(ids, st.integers(-3, 3), traits), max_size=20),
     data=st.data(),
 )
-def test_the_last_writer_of_a_trait_wins_by_time_then_position(applied, engine, noon, said, data):
+def test_the_last_writer_of_a_trait_wins_by_time_then_event_id(applied, engine, noon, said, data):
     """In whatever order they arrived: an independent recount over the log says the same."""
     order = data.draw(st.permutations(said), label="order")
     log = of(noon, [("identify", APPS[0], user, user, hour, t) for user, hour, t in order])

@@ -22,17 +22,23 @@ PLANTED = {
     ),
     "a row missing": (
         "people",
-        "DELETE FROM people.traits WHERE (app_number, number, trait) = (2, 1, 'plan')",
-        "traits, app 2",
+        "DELETE FROM people.persons WHERE (app_number, person) = (2, 1)",
+        "persons, app 2",
     ),
     "a row that nobody sent": (
         "people",
-        "INSERT INTO people.distinct_ids VALUES (2, 'nobody', 9999, 1, now(), now())",
+        (
+            "INSERT INTO people.distinct_ids VALUES (2, 'nobody', 9999, 1, now(), now(),"
+            " NULL, 9999, NULL, 1)"
+        ),
         "distinct_ids, app 2",
     ),
     "a whole app that is not there": (
         "people",
-        "INSERT INTO people.distinct_ids VALUES (9, 'nobody', 1, 1, now(), now())",
+        (
+            "INSERT INTO people.distinct_ids VALUES (9, 'nobody', 1, 1, now(), now(),"
+            " NULL, 1, NULL, 1)"
+        ),
         "distinct_ids, app 9",
     ),
     "an app renamed": (

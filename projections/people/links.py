@@ -1,0 +1,291 @@
+"""Links between ids: what messages say of them, what comes of it, and who belongs to whom."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import BindParameter, Connection, Integer, bindparam, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.types import DateTime
+
+from domain.identity import (
+    Id,
+    Key,
+    Network,
+    Outcome,
+    Pair,
+    Register,
+    is_junk,
+    pair_of,
+)
+from domain.tracking import Aliased, Identified, Unmerged
+from projections.array_rows import arrays, columns, insert_rows, insert_statement
+from projections.people.tables import distinct_ids, link_history, links, person_changes
+from projections.projection import Recorded
+
+_TIME = DateTime(timezone=True)
+NOT_TAKEN = ("junk_id", "cycle")  # outcomes of what never reaches the register
+
+
+class Step(NamedTuple):
+    """`numbers`: of the ids that it is about, in pairs. `known`: no link, but the time since which
+    the one id is a user id.
+    """
+
+    position: int
+    rank: int  # at one position: first known, then linked
+    numbers: tuple[int, ...]
+    known: datetime | None = None
+    recorded: Recorded | None = None
+
+
+class Written(NamedTuple):
+    """A row of link_history."""
+
+    app_number: int
+    position: int
+    low: int
+    high: int
+    timestamp: datetime
+    event_id: bytes
+    verb: str
+    outcome: str
+    key_id: str | None
+    note: str | None
+
+
+def linked_ids(event: Any) -> tuple[tuple[str, str], ...]:
+    """The pairs of ids that it links or cuts."""
+    match event:
+        case Aliased():
+            return ((event.distinct_id, event.previous_id),)
+        case Identified() if event.user_id and event.anonymous_id:
+            return ((event.user_id, event.anonymous_id),)
+        case Unmerged():
+            return event.pairs
+        case _:
+            return ()
+
+
+class DbSource:
+    """domain/identity.Source over the tables. `pending`: history that is not written yet."""
+
+    def __init__(self, connection: Connection, app_number: int, pending: list[Written]) -> None:
+        self._connection = connection
+        self._app = app_number
+        self._pending = pending
+
+    def persons_of(self, numbers: Collection[int]) -> Iterable[Id]:
+        given = columns([tuple(numbers)], "number") | {"app": self._app}
+        rows = self._connection.execute(_PERSONS_OF, given)
+        return [Id(row.number, row.person, row.known_since, row.newest_link) for row in rows]
+
+    def registers(self, pairs: Collection[Pair]) -> Mapping[Pair, Register]:
+        given = columns(zip(*pairs, strict=True), "low", "high")
+        return _registers(self._connection.execute(_REGISTERS, given | {"app": self._app}))
+
+    def registers_around(self, numbers: Collection[int]) -> Mapping[Pair, Register]:
+        given = columns([tuple(numbers)], "number") | {"app": self._app}
+        low = _registers(self._connection.execute(_AROUND_LOW, given))
+        return low | _registers(self._connection.execute(_AROUND_HIGH, given))
+
+    def links_after(self, pair: Pair, key: Key) -> Iterable[tuple[Key, bool]]:
+        low, high = pair
+        h = link_history.c
+        stored = select(h.timestamp, h.event_id, h.key_id).where(
+            h.app_number == self._app, h.low == low, h.high == high, h.verb == "link"
+        )
+        found = [
+            (row.timestamp, row.event_id, row.key_id)
+            for row in self._connection.execute(stored.where(h.timestamp >= key[0]))
+        ]
+        found += [
+            (one.timestamp, one.event_id, one.key_id)
+            for one in self._pending
+            if (one.low, one.high, one.verb) == (low, high, "link")
+        ]
+        return [
+            ((at, event), forced is not None) for at, event, forced in found if (at, event) > key
+        ]
+
+
+def _registers(rows: Iterable[Any]) -> dict[Pair, Register]:
+    return {
+        (row.low, row.high): Register(
+            linked=_key(row.linked_at, row.linked_event),
+            forced=_key(row.forced_at, row.forced_event),
+            unlinked=_key(row.unlinked_at, row.unlinked_event),
+            linked_reason=row.linked_reason,
+            forced_reason=row.forced_reason,
+        )
+        for row in rows
+    }
+
+
+def _key(at: datetime | None, event: bytes | None) -> Key | None:
+    return None if at is None or event is None else (at, event)
+
+
+def take(
+    connection: Connection,
+    app_number: int,
+    steps: Sequence[Step],
+    known_before: Mapping[int, datetime | None],
+) -> Network:
+    """Takes the steps of one app in their order and stores what comes of them. `known_before`: of
+    ids that the steps make known, what was known before them.
+    """
+    written: list[Written] = []
+    network = Network(DbSource(connection, app_number, written), known_before)
+    network.load({number for step in steps for number in step.numbers})
+    network.load_registers({pair for step in steps for pair in _pairs(step)})
+    for step in sorted(steps, key=lambda step: step[:2]):
+        if step.known is not None:
+            network.become_known(step.position, step.numbers[0], step.known)
+        else:
+            written += _taken(network, app_number, step)
+    _flush(connection, app_number, network)
+    insert_rows(connection, _HISTORY, written)
+    return network
+
+
+def _pairs(step: Step) -> Iterator[Pair]:
+    for one, other in zip(step.numbers[::2], step.numbers[1::2], strict=False):
+        yield pair_of(one, other)
+
+
+def _taken(network: Network, app_number: int, step: Step) -> list[Written]:
+    assert step.recorded is not None
+    event, event_id = step.recorded.event, step.recorded.stream_id.bytes
+    key = (event.timestamp, event_id)  # type: ignore[attr-defined]  # all that link have one
+    if isinstance(event, Unmerged):
+        pairs = sorted(set(_pairs(step)))
+        network.unlink(step.position, key, pairs)
+        return [
+            Written(
+                app_number,
+                step.position,
+                *pair,
+                *key,
+                "unlink",
+                "unlinked",
+                event.done_by,
+                event.reason,
+            )
+            for pair in pairs
+        ]
+    (ids,) = linked_ids(event)
+    key_id = event.forced_by if isinstance(event, Aliased) else None
+    note = event.reason if isinstance(event, Aliased) else None
+    outcome: Outcome
+    if any(map(is_junk, ids)):
+        outcome = "junk_id"
+    else:
+        outcome = network.link(step.position, key, *step.numbers, forced=key_id is not None)
+    pair = pair_of(*step.numbers)
+    return [Written(app_number, step.position, *pair, *key, "link", outcome, key_id, note)]
+
+
+def _flush(connection: Connection, app_number: int, network: Network) -> None:
+    moved = [
+        (app_number, number, network.person(number), network.newest_link(number))
+        for number in sorted(network.touched)
+    ]
+    if moved:
+        connection.execute(_MOVE, columns(zip(*moved, strict=True), *_MOVED))
+    registers = [
+        (app_number, *pair, *_register_row(network.register(pair)))
+        for pair in sorted(network.rewritten)
+    ]
+    if registers:
+        insert_rows(connection, _UPSERT_LINK, registers)
+    changes = [
+        (app_number, number, position, person)
+        for (position, number), person in network.changes.items()
+    ]
+    insert_rows(connection, _CHANGES, changes)
+
+
+def _register_row(register: Register) -> tuple[Any, ...]:
+    keys = (register.linked, register.forced, register.unlinked)
+    times = (part for key in keys for part in (key or (None, None)))
+    return (*times, register.linked_reason, register.forced_reason)
+
+
+def persons_of(
+    connection: Connection, numbers: Collection[tuple[int, int]]
+) -> dict[tuple[int, int], int]:
+    """(app number, number of an id) -> the number of its person."""
+    if not numbers:
+        return {}
+    given = columns(zip(*numbers, strict=True), "app_number", "number")
+    rows = connection.execute(_PERSON_OF_EACH, given)
+    return {(row.app_number, row.number): row.person for row in rows}
+
+
+def steps_by_app(steps: Iterable[tuple[int, Step]]) -> dict[int, list[Step]]:
+    found: dict[int, list[Step]] = defaultdict(list)
+    for app, step in steps:
+        found[app].append(step)
+    return found
+
+
+_app: BindParameter[int] = bindparam("app")
+_numbers = arrays(number=Integer())
+_one = distinct_ids.alias("one")
+_PERSONS_OF = (
+    select(
+        distinct_ids.c.number,
+        distinct_ids.c.person,
+        distinct_ids.c.known_since,
+        distinct_ids.c.newest_link,
+    )
+    .distinct()
+    .join(
+        _one,
+        (_one.c.app_number == distinct_ids.c.app_number) & (_one.c.person == distinct_ids.c.person),
+    )
+    .join(_numbers, _one.c.number == _numbers.c.number)
+    .where(_one.c.app_number == _app)
+)
+_each = arrays(app_number=Integer(), number=Integer())
+_PERSON_OF_EACH = select(
+    distinct_ids.c.app_number, distinct_ids.c.number, distinct_ids.c.person
+).join(
+    _each,
+    (distinct_ids.c.app_number == _each.c.app_number) & (distinct_ids.c.number == _each.c.number),
+)
+_pair_of_ids = arrays(low=Integer(), high=Integer())
+_REGISTERS = (
+    select(links)
+    .join(_pair_of_ids, (links.c.low == _pair_of_ids.c.low) & (links.c.high == _pair_of_ids.c.high))
+    .where(links.c.app_number == _app)
+)
+_AROUND_LOW = (
+    select(links).join(_numbers, links.c.low == _numbers.c.number).where(links.c.app_number == _app)
+)
+_AROUND_HIGH = (
+    select(links)
+    .join(_numbers, links.c.high == _numbers.c.number)
+    .where(links.c.app_number == _app)
+)
+_MOVED = ("app_number", "number", "person", "newest_link")
+_moved = arrays(app_number=Integer(), number=Integer(), person=Integer(), newest_link=_TIME)
+_MOVE = (
+    update(distinct_ids)
+    .values(person=_moved.c.person, newest_link=_moved.c.newest_link)
+    .where(
+        distinct_ids.c.app_number == _moved.c.app_number,
+        distinct_ids.c.number == _moved.c.number,
+    )
+)
+_HISTORY = insert_statement(link_history)
+_CHANGES = insert_statement(person_changes)
+_LINK_COLUMNS = [column.name for column in links.columns]
+_given = arrays(**{column.name: column.type for column in links.columns})
+_link = insert(links).from_select(_LINK_COLUMNS, select(*(_given.c[n] for n in _LINK_COLUMNS)))
+_UPSERT_LINK = _link.on_conflict_do_update(
+    index_elements=["app_number", "low", "high"],
+    set_={name: _link.excluded[name] for name in _LINK_COLUMNS[3:]},
+)

@@ -1,0 +1,188 @@
+"""What was said of people, message by message, and what that folds into: traits of persons."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Integer, Text, delete, select
+from sqlalchemy.dialects.postgresql import insert
+
+from domain.tracking import EMPTY, Aliased, Grouped, Identified, Message
+from domain.traits import Said, Traits, fold, folded_in
+from projections.array_rows import arrays, columns, insert_rows, insert_statement
+from projections.people.tables import distinct_ids, persons, said
+from projections.projection import Recorded
+
+Person = tuple[int, int]  # app number, number of the person
+_decode_folded = msgspec.json.Decoder(Traits).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def store(connection: Connection, messages: Sequence[tuple[int, int, Recorded]]) -> None:
+    """Of (app number, sender's number, message that is about a person)."""
+    insert_rows(connection, _INSERT, [_row(app, number, one) for app, number, one in messages])
+
+
+def _row(app: int, number: int, recorded: Recorded) -> tuple[object, ...]:
+    event = recorded.event
+    assert isinstance(event, Message)
+    group = (event.group_type, event.group_id) if isinstance(event, Grouped) else (None, None)
+    return (
+        app,
+        recorded.position,
+        number,
+        recorded.stream_id.bytes,
+        event.timestamp,
+        _kind(event),
+        _text(getattr(event, "traits", EMPTY)),
+        _text(getattr(event, "operations", EMPTY)),
+        *group,
+    )
+
+
+def _kind(event: Message) -> str:
+    match event:
+        case Identified():
+            return "identify"
+        case Aliased():
+            return "alias"
+        case _:
+            return "group"
+
+
+def _text(raw: msgspec.Raw) -> str | None:
+    """None for what says nothing."""
+    text = bytes(raw)
+    return None if text == b"{}" else text.decode()
+
+
+def said_of(number: int, recorded: Recorded) -> Said | None:
+    """None: no trait is spoken of."""
+    event = recorded.event
+    if not isinstance(event, Identified):
+        return None
+    traits, operations = bytes(event.traits), bytes(event.operations)
+    if traits == operations == b"{}":
+        return None
+    return Said(
+        event.timestamp, recorded.stream_id.bytes, recorded.position, number, traits, operations
+    )
+
+
+def fold_in(
+    connection: Connection, fresh: dict[Person, list[Said]], moved: Collection[Person]
+) -> None:
+    """Brings the traits up to date: `fresh` was said of these persons just now, and is stored;
+    `moved` have other ids than before, or none.
+    """
+    known = _find(connection, [person for person in fresh if person not in moved])
+    anew = set(moved)
+    done: dict[Person, Traits] = {}
+    for person, messages in fresh.items():
+        if person in moved:
+            continue
+        folded = _folded(known.get(person, {}), messages)
+        if folded is None:
+            anew.add(person)
+        elif folded:
+            done[person] = folded
+    done |= _fold_anew(connection, anew)
+    _write(connection, done, anew - done.keys())
+
+
+def _folded(traits: Traits, messages: Iterable[Said]) -> Traits | None:
+    """None: something came too late for what is folded already."""
+    traits = dict(traits)
+    for one in sorted(messages, key=lambda said: said.key):
+        changed, is_late = folded_in(traits, one)
+        if is_late:
+            return None
+        traits |= changed
+    return traits
+
+
+def _fold_anew(connection: Connection, wanted: Collection[Person]) -> dict[Person, Traits]:
+    if not wanted:
+        return {}
+    found: dict[Person, list[Said]] = defaultdict(list)
+    given = columns(zip(*wanted, strict=True), "app_number", "person")
+    for row in connection.execute(_SAID_OF, given):
+        found[row.app_number, row.person].append(read_said(row))
+    return {person: fold(messages) for person, messages in found.items()}
+
+
+def read_said(row: Any) -> Said:
+    """From a row of the table."""
+    traits, operations = row.traits, row.operations
+    return Said(
+        row.timestamp,
+        row.event_id,
+        row.position,
+        row.number,
+        EMPTY if traits is None else traits,
+        EMPTY if operations is None else operations,
+    )
+
+
+def _find(connection: Connection, wanted: Collection[Person]) -> dict[Person, Traits]:
+    if not wanted:
+        return {}
+    given = columns(zip(*wanted, strict=True), "app_number", "person")
+    rows = connection.execute(_FOLDED, given)
+    return {(row.app_number, row.person): _decode_folded(row.folded) for row in rows}
+
+
+def _write(connection: Connection, done: dict[Person, Traits], gone: Collection[Person]) -> None:
+    if gone:
+        connection.execute(_REMOVE, columns(zip(*gone, strict=True), "app_number", "person"))
+    if not done:
+        return
+    rows = [(*person, *_documents(traits)) for person, traits in done.items()]
+    insert_rows(connection, _UPSERT, rows)
+
+
+def _documents(traits: Traits) -> tuple[str, str]:
+    """The values alone, to search in, and all that is known of each. jsonb has no NUL."""
+    ordered = dict(sorted(traits.items()))
+    values = {name: trait.value for name, trait in ordered.items() if trait.is_set}
+    searched = _encode(values).decode().replace("\\u0000", "\\ufffd")
+    return searched, _encode(ordered).decode()
+
+
+_INSERT = insert_statement(said)
+_given = arrays(app_number=Integer(), person=Integer())
+_FOLDED = select(persons).join(
+    _given,
+    (persons.c.app_number == _given.c.app_number) & (persons.c.person == _given.c.person),
+)
+_SAID_OF = (
+    select(said, distinct_ids.c.person)
+    .join(
+        distinct_ids,
+        (said.c.app_number == distinct_ids.c.app_number) & (said.c.number == distinct_ids.c.number),
+    )
+    .join(
+        _given,
+        (distinct_ids.c.app_number == _given.c.app_number)
+        & (distinct_ids.c.person == _given.c.person),
+    )
+    .where(said.c.kind == "identify", (said.c.traits.is_not(None) | said.c.operations.is_not(None)))
+)
+_REMOVE = delete(persons).where(
+    persons.c.app_number == _given.c.app_number, persons.c.person == _given.c.person
+)
+_rows = arrays(app_number=Integer(), person=Integer(), traits=Text(), folded=Text())
+_insert = insert(persons).from_select(
+    ["app_number", "person", "traits", "folded"],
+    select(
+        _rows.c.app_number,
+        _rows.c.person,
+        _rows.c.traits.cast(persons.c.traits.type),
+        _rows.c.folded,
+    ),
+)
+_UPSERT = _insert.on_conflict_do_update(
+    index_elements=["app_number", "person"],
+    set_={name: _insert.excluded[name] for name in ("traits", "folded")},
+)
