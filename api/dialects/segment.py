@@ -7,6 +7,7 @@ What is kept: the fields of Segment's spec below. `integrations`, `channel`, `wr
 
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 
@@ -29,6 +30,7 @@ from domain.tracking import EMPTY, Aliased, Grouped, Identified, Tracked
 
 NAME = "segment"
 _NAMES = Names(NAME, "messageId", "userId", "anonymousId", "sentAt")
+_COMPANY = "company"
 
 
 class CallBody(msgspec.Struct, gc=False, rename="camel"):
@@ -41,6 +43,7 @@ class CallBody(msgspec.Struct, gc=False, rename="camel"):
     category: str | None = None
     previous_id: str | None = None
     group_id: str | None = None
+    group_type: Any = None  # read where it counts: in other calls it is nobody's field
     timestamp: Clock = None
     original_timestamp: Clock = None  # RudderStack's browser SDK has it in place of timestamp
     sent_at: Clock = None
@@ -219,12 +222,30 @@ def _identify(call: CallBody, arrival: Arrival) -> Identified:
     return Identified(traits=traits, **fields)
 
 
+class _Grouping(msgspec.Struct, gc=False, rename="camel"):
+    group_type: Any = None
+
+
 def _group(call: CallBody, arrival: Arrival) -> Grouped:
-    return Grouped(
-        group_id=_required(call.group_id, "groupId"),
-        traits=checked_object(call.traits, "traits", arrival.suspect),
-        **common(call, arrival, _NAMES),
+    """Without a type it is a company, as Segment means it."""
+    fields = common(call, arrival, _NAMES)
+    group_id = _required(call.group_id, "groupId")
+    traits = checked_object(call.traits, "traits", arrival.suspect)
+    named = msgspec.json.decode(fields["context"], type=_Grouping).group_type
+    group_type = (
+        _group_type(call.group_type, "groupType")
+        or _group_type(named, "context.groupType")
+        or _COMPANY
     )
+    return Grouped(group_id=group_id, group_type=group_type, traits=traits, **fields)
+
+
+def _group_type(value: Any, field: str) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise Rejected(field, "must be a string, such as company")
+    return checked_name(value, field)
 
 
 def _alias(call: CallBody, arrival: Arrival) -> Aliased:

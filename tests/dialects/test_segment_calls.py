@@ -114,6 +114,33 @@ def test_an_unknown_type_in_a_batch_is_refused_alone(take_in):
     assert (refused.field, type(taken)) == ("type", Tracked)
 
 
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ({}, "company"),
+        ({"groupType": None}, "company"),
+        ({"groupType": "", "context": {"groupType": ""}}, "company"),
+        ({"groupType": "team"}, "team"),
+        ({"context": {"groupType": "team"}}, "team"),
+        ({"groupType": "team", "context": {"groupType": "site"}}, "team"),
+    ],
+)
+def test_a_group_is_of_a_type_a_company_where_none_is_said(one, said, kind):
+    message = one("/v1/group", {**WHO, "groupId": "g", **said})
+    assert (message.group_id, message.group_type) == ("g", kind)
+
+
+@pytest.mark.parametrize("kind", [5, True, [], {}, " ", "a\nb", "x" * 101])
+def test_a_group_type_is_a_name(take_in, kind):
+    for said in ({"groupType": kind}, {"context": {"groupType": kind}}):
+        (refused,) = take_in("/v1/group", json.dumps({**WHO, "groupId": "g", **said}).encode())
+        assert refused.field == ("groupType" if "groupType" in said else "context.groupType")
+
+
+def test_in_other_calls_a_group_type_is_nobodys_field(one):
+    assert one("/v1/track", {**WHO, "event": "E", "groupType": 5}).event == "E"
+
+
 # --- who it was ----------------------------------------------------------------------------
 
 
