@@ -162,7 +162,7 @@ async def issue_key(
     check_body(await request.body(), WantedKey)
     await asyncio.to_thread(_app, adapters, organisation, app_id)
     if data.kind == "organisation":
-        raise Rejected("kind", "an app's key is `write` or `secret`")
+        raise Rejected("kind", "an app's key is `write`, `secret` or `admin`")
     created = await asyncio.to_thread(_issue, adapters, app_id, data)
     return NewKeyAnswer(
         key_id=created.key_id,

@@ -43,7 +43,7 @@ def create_app(
 def issue_key(
     streams: Streams, clock: Clock, owner_id: UUID, *, kind: apps.KeyKind, label: str = ""
 ) -> CreatedKey:
-    """`owner_id`: an app's for write and secret keys, an organisation's for its own kind."""
+    """`owner_id`: an organisation's for its own kind, else an app's."""
     key = keys.make_key(kind, os.urandom(keys.RANDOM_BYTES))
     wanted = apps.NewKey(
         key_id=uuid4(), kind=kind, digest=keys.digest(key), last_four=key[-4:], label=label

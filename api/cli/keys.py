@@ -24,14 +24,15 @@ _COLUMNS = ("key_id", "app_id", "kind", "last_four", "label", "issued_at", "revo
 def command() -> None:
     """Create, list and revoke keys.
 
-    A write key sends events and may be public; a secret key reads the app too.
+    A write key sends events and may be public; a secret key reads the app too; an admin key may
+    also force merges and erase people.
     """
 
 
 @command.command("create")
 @click.option("--app", metavar="APP_ID", help="Whose. [default: the instance's first app]")
 @click.option(
-    "--kind", type=click.Choice(["write", "secret"]), required=True, help="What it may do."
+    "--kind", type=click.Choice(["write", "secret", "admin"]), required=True, help="What it may do."
 )
 @click.option("--label", default="", help="What it is for.")
 @data_option
@@ -50,7 +51,7 @@ def create(*, app: str | None, kind: str, label: str, data: str | None, as_json:
         print_json({"app_id": app_id, **_told(made)})
         return
     click.echo(made.key)
-    say(f"key_id {made.key_id}, a {kind} key of app {app_id}; it is not shown again")
+    say(f"key_id {made.key_id}, {'an' if kind == 'admin' else 'a'} {kind} key of app {app_id}; it is not shown again")
 
 
 def _told(made: commands.CreatedKey) -> dict[str, object]:

@@ -7,10 +7,17 @@ import pytest
 
 from domain.keys import RANDOM_BYTES, make_key
 
-WRITES = ("/v1/events", "/v1/events/track", "/v1/events/batch", "/v1/batch", "/v1/track", "/v1/i")
+WRITES = (
+    *("/v1/events", "/v1/events/track", "/v1/events/batch", "/v1/batch", "/v1/track", "/v1/i"),
+    *("/v1/users", "/v1/users/batch"),
+)
 READS = ("/v1/events", "/v1/events/names", "/v1/users/u", "/v1/users/u/events", "/v1/failed-events")
 EVENT = {"event_name": "E", "user_id": "u"}
-BODIES = {"/v1/events/batch": {"events": [EVENT]}, "/v1/batch": {"batch": []}}
+BODIES = {
+    "/v1/events/batch": {"events": [EVENT]},
+    "/v1/batch": {"batch": []},
+    "/v1/users/batch": {"users": []},
+}
 
 
 def well_formed_but_unknown(key: str) -> str:
@@ -108,6 +115,21 @@ def test_an_organisations_key_reads_no_events(tenant_of_all, problem):
     for path in READS:
         answer = tenant_of_all.http.get(path, headers=tenant_of_all.bearer(tenant_of_all.org_key))
         problem(answer, 403, "INSUFFICIENT_PERMISSIONS", required_permission="read")
+
+
+def test_an_admin_key_also_sends_and_reads_and_manages_no_apps(tenant_of_all, problem):
+    key = tenant_of_all.issue("admin")["key"]
+    assert key.startswith("ad_")
+    headers = tenant_of_all.bearer(key)
+    assert tenant_of_all.send(EVENT, **headers).status_code == 202
+    assert tenant_of_all.http.get("/v1/events", headers=headers).status_code == 200
+    problem(
+        tenant_of_all.http.get("/v1/apps", headers=headers),
+        403,
+        "INSUFFICIENT_PERMISSIONS",
+        required_permission="apps",
+        current_permissions=["ingest", "read", "write", "merge", "erase"],
+    )
 
 
 def test_a_secret_key_also_sends(tenant_of_all):

@@ -68,6 +68,16 @@ def test_a_new_key_is_printed_once_and_only_its_digest_is_kept(made, appizer, qu
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "prefix"), [("write", "ak_"), ("secret", "as_"), ("admin", "ad_")]
+)
+def test_an_app_has_keys_of_three_kinds(made, appizer, kind, prefix):
+    key = made("--kind", kind)
+    assert key["key"].startswith(prefix)
+    listed = {one["key_id"]: one["kind"] for one in lines(appizer("keys", "list", "--json"))}
+    assert listed[key["key_id"]] == kind
+
+
 def test_without_json_stdout_is_the_key_alone(appizer, app_id):
     answer = appizer("keys", "create", "--app", app_id, "--kind", "write")
     assert is_well_formed(answer.out.strip())
