@@ -121,9 +121,10 @@ async def _take(adapters: Adapters, request: Request, raw: bytes) -> Answer:
         client=_client(adapters, request),
         new_id=_new_id,
     )
-    outcomes = await take(adapters.log, app, await _aside(judge) if is_long else judge())
+    submitted = await _aside(judge) if is_long else judge()
+    outcomes = await take(adapters.log, app, submitted)
     _count(outcomes)
-    return call.answer(outcomes)
+    return call.answer(outcomes, submitted)
 
 
 async def _aside(work: Callable[..., T], *given: object) -> T:

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from litestar import Litestar
 
-from api.dialects import native, segment
+from api.dialects import native, segment, users
 from api.dialects.calls import CALLS
 from api.errors import Problem
 from commands.ingest import Outcome
@@ -21,8 +21,9 @@ _SECURITY = {
 }
 _ABOUT = f"""Events in, answers out.
 
-Write keys (`ak_…`) send events, secret keys (`as_…`) also read, organisation keys (`apps_…`)
-manage apps. Every key goes into `Authorization: Bearer`, `X-API-Key`, or Basic as user name.
+Write keys (`ak_…`) send events, secret keys (`as_…`) also read, admin keys (`ad_…`) may also force
+merges and erase people, organisation keys (`apps_…`) manage apps. Every key goes into
+`Authorization: Bearer`, `X-API-Key`, or Basic as user name.
 An event may have {MAX_EVENT_BYTES} bytes, a request {MAX_REQUEST_EVENTS} events and
 {MAX_REQUEST_BYTES} bytes after decompression (gzip is found out by itself)."""
 _REFUSALS = {
@@ -83,8 +84,22 @@ def _completed(path: str, operation: Document) -> Document:
 
 
 # msgspec's own schemas stop at a default of type Raw: the bodies are described by their fields.
-_BODIES = (native.EventBody, native.EventsBody, segment.CallBody, segment.CallsBody)
-_ANSWERS = (native.Taken, native.BatchTaken, segment.SegmentTaken, Problem, Outcome)
+_BODIES = (
+    native.EventBody,
+    native.EventsBody,
+    users.UserBody,
+    users.UsersBody,
+    segment.CallBody,
+    segment.CallsBody,
+)
+_ANSWERS = (
+    native.Taken,
+    native.BatchTaken,
+    users.UserTaken,
+    segment.SegmentTaken,
+    Problem,
+    Outcome,
+)
 _TIME = {
     "description": "ISO 8601, or epoch seconds or milliseconds",
     "anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}],
@@ -102,17 +117,22 @@ def _body(kind: type[msgspec.Struct]) -> Document:
     fields = msgspec.structs.fields(kind)
     return {
         "type": "object",
-        "properties": {field.encode_name: _field(field.type) for field in fields},
+        "properties": {field.encode_name: _field(field) for field in fields},
         "required": [field.encode_name for field in fields if field.required],
     }
 
 
-def _field(kind: Any) -> Document:
+def _field(field: msgspec.structs.FieldInfo) -> Document:
+    kind = field.type
+    if field.name == "unset":
+        return {"type": "array", "items": {"type": "string"}}
     if kind is msgspec.Raw:
         return {"type": "object"}
     if kind == list[msgspec.Raw]:
         return {"type": "array", "items": {"type": "object"}, "maxItems": MAX_REQUEST_EVENTS}
-    return _TIME if kind == Clock else {"type": "string"}
+    if kind == Clock:
+        return _TIME
+    return {"type": ["string", "null"] if field.default is msgspec.UNSET else "string"}
 
 
 def _ref(kind: type) -> Document:
@@ -124,13 +144,14 @@ def _ingest_paths() -> Document:
 
 
 def _operation(path: str) -> Document:
-    is_native = CALLS[path].dialect == native.NAME
-    status = "202" if is_native else "200"
-    body, answer = _SHAPES[CALLS[path].dialect, path.endswith(("/batch", "/import", "/b"))]
+    dialect = CALLS[path].dialect
+    of_segment = dialect == segment.NAME
+    status = "200" if of_segment else "202"
+    body, answer = _SHAPES[dialect, path.endswith(("/batch", "/import", "/b"))]
     return {
         "operationId": "Post" + path.title().replace("/", ""),
-        "summary": f"{'Native' if is_native else 'Segment dialect'}: {path.rpartition('/')[2]}",
-        "tags": ["ingest" if is_native else "ingest (Segment, RudderStack)"],
+        "summary": _SUMMARIES[dialect].format(path.rpartition("/")[2]),
+        "tags": ["ingest (Segment, RudderStack)" if of_segment else "ingest"],
         "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(body)}}},
         "responses": {
             status: _json("stored, or refused one by one", answer),
@@ -139,16 +160,23 @@ def _operation(path: str) -> Document:
     }
 
 
+_SUMMARIES = {
+    native.NAME: "Native: {}",
+    users.NAME: "Upsert people: {}",
+    segment.NAME: "Segment dialect: {}",
+}
 _SHAPES: dict[tuple[str, bool], tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
     (native.NAME, False): (native.EventBody, native.Taken),
     (native.NAME, True): (native.EventsBody, native.BatchTaken),
+    (users.NAME, False): (users.UserBody, users.UserTaken),
+    (users.NAME, True): (users.UsersBody, native.BatchTaken),
     (segment.NAME, False): (segment.CallBody, segment.SegmentTaken),
     (segment.NAME, True): (segment.CallsBody, segment.SegmentTaken),
 }
 
 
 def _refusals(path: str) -> dict[str, str]:
-    if path in ("/v1/events", "/v1/events/track"):
+    if path in ("/v1/events", "/v1/events/track", "/v1/users"):
         return {**_REFUSALS, "409": "the message id belongs to another event"}
     return _REFUSALS
 

@@ -66,12 +66,11 @@ class Interface:
     def methods(self, path: str) -> set[str]:
         """In a set of one's own; empty: there is no such path."""
         path = path.rstrip("/") or "/"
-        found = self._plain.get(path)
-        if found is None:
-            words = path[1:].split("/")
-            matching = (t.methods for t in self._templates.values() if _matches(words, t.parts))
-            found = next(matching, None)
-        return set() if found is None else found | {"OPTIONS"}
+        words = path[1:].split("/")
+        found = self._plain.get(path, set()).union(  # /v1/users/batch is also the person `batch`
+            *(t.methods for t in self._templates.values() if _matches(words, t.parts))
+        )
+        return found | {"OPTIONS"} if found else set()
 
     def is_for_browsers(self, path: str) -> bool:
         return path.rstrip("/") in self._writes or path.startswith(_SDK_DOCUMENTS)

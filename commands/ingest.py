@@ -1,7 +1,7 @@
 """Taking messages: an id that makes each idempotent, one append, one outcome for each."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2s
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
@@ -91,6 +91,21 @@ def event_id(stream: bytes) -> str:
 
 
 # --- appending -----------------------------------------------------------------------------
+
+
+def in_order(submitted: list[Submitted]) -> None:
+    """What one request says of people without times of its own happened in the order in which it
+    stands there: the message at index n happened n microseconds after it was received. So did what
+    was refused, in case that it is replayed.
+    """
+    for index, message in enumerate(submitted):
+        if index == 0 or message.__class__ is Tracked:
+            continue
+        later = message.received_at + timedelta(microseconds=index)
+        if isinstance(message, Refused):
+            submitted[index] = msgspec.structs.replace(message, received_at=later)
+        elif message.original_timestamp is None:
+            submitted[index] = msgspec.structs.replace(message, timestamp=later)
 
 
 def refused(message: Unjudged, error: Rejected) -> Refused:

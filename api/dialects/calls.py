@@ -8,9 +8,17 @@ from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
-from api.dialects import native, segment
+from api.dialects import native, segment, users
 from api.dialects.request import Answer, Item, Parsed
-from commands.ingest import NOT_REPLAYABLE, Message, Outcome, Submitted, Unjudged, refused
+from commands.ingest import (
+    NOT_REPLAYABLE,
+    Message,
+    Outcome,
+    Submitted,
+    Unjudged,
+    in_order,
+    refused,
+)
 from domain.admission import Arrival, arrived
 from domain.errors import Rejected
 from domain.limits import MAX_EVENT_BYTES
@@ -18,18 +26,19 @@ from domain.tracking import Client, Refused
 
 
 class Call(NamedTuple):
-    """`parse` raises Rejected and TooLarge for the request as a whole; `answer` may raise the
-    refusal of a single message.
+    """`parse` raises Rejected and TooLarge for the request as a whole; `answer` is made from what
+    became of which messages, and may raise the refusal of a single one.
     """
 
     dialect: str
     parse: Callable[[bytes], Parsed]
-    answer: Callable[[Sequence[Outcome]], Answer]
+    answer: Callable[[Sequence[Outcome], Sequence[Submitted]], Answer]
 
 
 _ADMIT: dict[str, Callable[[Item, Arrival], Message]] = {
     native.NAME: native.admit,
     segment.NAME: segment.admit,
+    users.NAME: users.admit,
 }
 
 
@@ -57,6 +66,8 @@ def admit(
             submitted.append(judge(item, arrival))
         except Rejected as error:
             submitted.append(refused(_unjudged(item, arrival, call.dialect), error))
+    if call.dialect != native.NAME:  # which has events only
+        in_order(submitted)
     return submitted
 
 
@@ -89,19 +100,28 @@ def readmit(refusal: Refused, new_id: str) -> Message:
     return _ADMIT[refusal.dialect](refusal.body, arrival)
 
 
+def _by(
+    answer: Callable[[Sequence[Outcome]], Answer],
+) -> Callable[[Sequence[Outcome], Sequence[Submitted]], Answer]:
+    """An answer that says nothing of the messages."""
+    return lambda outcomes, _submitted: answer(outcomes)
+
+
 def _single(kind: str) -> Call:
-    return Call(segment.NAME, partial(segment.parse_call, kind=kind), segment.answer)
+    return Call(segment.NAME, partial(segment.parse_call, kind=kind), _by(segment.answer))
 
 
-_NATIVE = Call(native.NAME, native.parse_one, native.answer_one)
-_BATCH = Call(segment.NAME, segment.parse_batch, segment.answer)
+_NATIVE = Call(native.NAME, native.parse_one, _by(native.answer_one))
+_BATCH = Call(segment.NAME, segment.parse_batch, _by(segment.answer))
 _KINDS = ("identify", "page", "screen", "group", "alias")
 
 # What one path means to both: Segment's SDKs send a track to /v1/track, ours to /v1/events.
 CALLS: dict[str, Call] = {
     "/v1/events": _NATIVE,
     "/v1/events/track": _NATIVE,
-    "/v1/events/batch": Call(native.NAME, native.parse_batch, native.answer_batch),
+    "/v1/events/batch": Call(native.NAME, native.parse_batch, _by(native.answer_batch)),
+    "/v1/users": Call(users.NAME, users.parse_one, users.answer_one),
+    "/v1/users/batch": Call(users.NAME, users.parse_batch, users.answer_batch),
     "/v1/batch": _BATCH,
     "/v1/import": _BATCH,
     "/v1/b": _BATCH,

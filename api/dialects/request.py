@@ -6,17 +6,19 @@ cut out by their brackets and each is judged alone.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from domain.admission import UNREADABLE, Clock, may_hold_nul, read_clock
 from domain.errors import Rejected, TooLarge
 from domain.json_objects import examine
 from domain.limits import MAX_REQUEST_EVENTS
 
 Item = msgspec.Raw | bytes
+T = TypeVar("T")
 NO_BODY = ("body", "is missing; send a JSON object")
 
 
@@ -40,13 +42,67 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def check_count(items: Sequence[Item]) -> None:
+def check_count(items: Sequence[Item], noun: str = "events") -> None:
     if len(items) > MAX_REQUEST_EVENTS:
-        message = f"a request may have {MAX_REQUEST_EVENTS} events, this one has {len(items)}"
+        message = f"a request may have {MAX_REQUEST_EVENTS} {noun}, this one has {len(items)}"
         raise TooLarge(message, limit_events=MAX_REQUEST_EVENTS)
 
 
+def united(snake: T | None, camel: T, field: str) -> T:
+    """Of a field that has two spellings."""
+    if snake is not None and snake != camel:
+        raise Rejected(field, "comes in both spellings with different values; send one")
+    return camel
+
+
 # --- opening a batch -----------------------------------------------------------------------
+
+
+class BatchBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """What stands around the items of a batch of our own; where they are, the dialect adds."""
+
+    sent_at: Clock = None
+    sent_at_camel: Clock = msgspec.field(name="sentAt", default=None)
+
+
+def open_batch(body: bytes, name: str, decode: Callable[[bytes], BatchBody]) -> Parsed:
+    """`name`: of the list of items, in the struct that `decode` makes. Raises Rejected when the
+    request as a whole can't be read, TooLarge for too many items.
+    """
+    items: Sequence[Item] | None = None
+    try:
+        batch = decode(body)
+    except msgspec.ValidationError as error:
+        raise _of_batch(body, name, explained(error)) from None
+    except UNREADABLE:
+        items, rest = cut_out(body, name)
+        try:
+            batch = decode(rest)
+        except UNREADABLE as error:
+            raise refusal(rest, error) from None
+    items = getattr(batch, name) if items is None else items
+    check_count(items, name)
+    sent_at = batch.sent_at
+    if batch.sent_at_camel is not None:
+        sent_at = united(sent_at, batch.sent_at_camel, "sent_at")
+    return Parsed(
+        items=items,
+        sent_at=None if sent_at is None else read_clock(sent_at, "sent_at"),
+        suspect=may_hold_nul(body),
+    )
+
+
+def _of_batch(body: bytes, name: str, said: Rejected) -> Rejected:
+    """What is wrong with the object around the items."""
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw]).keys()
+    except UNREADABLE:
+        return said
+    if name not in fields:
+        return Rejected(name, f'is missing; send {{"{name}": [...]}}')
+    if said.field in fields - {name, "sent_at", "sentAt"}:
+        return Rejected(said.field, f"is not a field of a batch; put it into its {name}")
+    return said
 
 
 _TOKENS = re.compile(rb'"(?:[^"\\]+|\\.)*+"?|[\[{]+|[\]}]+|[,:]', re.DOTALL)
@@ -98,12 +154,17 @@ _MISSING = re.compile(r"Object missing required field `(.*?)`")
 A_TIME = "must be a time: ISO 8601 such as 2026-01-31T12:00:00Z, or epoch seconds or milliseconds"
 
 
-def refusal(body: Item, error: Exception) -> Rejected:
-    """What to tell the sender of a message that `decode` could not read."""
+IN_PROPERTIES = "is not a field of an event; put it into properties"
+
+
+def refusal(body: Item, error: Exception, unknown: str = IN_PROPERTIES) -> Rejected:
+    """What to tell the sender of a message that `decode` could not read. `unknown`: what of a field
+    that is not ours.
+    """
     if not bytes(body).strip():
         return Rejected(*NO_BODY)
     if isinstance(error, msgspec.ValidationError):
-        return explained(error)
+        return explained(error, unknown)
     try:
         examine(bytes(body), "")
     except Rejected as exact:
@@ -111,15 +172,15 @@ def refusal(body: Item, error: Exception) -> Rejected:
     return Rejected("message", f"is not valid JSON: {error}")
 
 
-def explained(error: msgspec.ValidationError) -> Rejected:
+def explained(error: msgspec.ValidationError, unknown: str = IN_PROPERTIES) -> Rejected:
     issue = str(error)
-    unknown = _UNKNOWN.match(issue)
-    if unknown and unknown[1] == "writeKey":
+    stranger = _UNKNOWN.match(issue)
+    if stranger and stranger[1] == "writeKey":
         return Rejected(
             "writeKey", "is not a field here; the key goes into a header or the address"
         )
-    if unknown:
-        return Rejected(unknown[1], "is not a field of an event; put it into properties")
+    if stranger:
+        return Rejected(stranger[1], unknown)
     missing = _MISSING.match(issue)
     if missing:
         return Rejected(missing[1], "is missing")

@@ -15,6 +15,7 @@ from infrastructure.settings import load
 UNDESCRIBED = {"/schema", "/schema/openapi.json", "/schema/{name}", "/asyncapi.json"}
 BATCHES = {
     "/v1/events/batch": {"events": []},
+    "/v1/users/batch": {"users": []},
     **{path: {"batch": []} for path in ("/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch")},
 }
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -110,6 +111,10 @@ def test_answers_are_as_described(described, tenant):
         ("/v1/events/batch", {"events": [event] * 501}),
         ("/v1/batch", {"batch": [{"type": "track", "event": "E", "userId": "u"}, {}]}),
         ("/v1/identify", {"userId": "u", "traits": {"plan": "pro"}}),
+        ("/v1/users", {"user_id": "u", "message_id": "p", "email": "u@example.com"}),
+        ("/v1/users", {"user_id": "u", "message_id": "p", "email": None}),
+        ("/v1/users", {"user_id": "null"}),
+        ("/v1/users/batch", {"users": [{"user_id": "u", "increment": {"n": 1}}, {}]}),
     ]
     for path, body in sends:
         checked(described, "post", path, tenant.send(body, path))

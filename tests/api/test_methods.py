@@ -20,6 +20,8 @@ TAKEN = {
     "/v1/events/track": "OPTIONS, POST",
     "/v1/batch": "OPTIONS, POST",
     "/v1/t": "OPTIONS, POST",
+    "/v1/users": "OPTIONS, POST",
+    "/v1/users/batch": "GET, HEAD, OPTIONS, POST",  # also the person whose id is `batch`
     "/v1/users/x": "GET, HEAD, OPTIONS",
     "/v1/users/a%2Fb": "GET, HEAD, OPTIONS",
     "/v1/users/x/events": "GET, HEAD, OPTIONS",
@@ -40,7 +42,7 @@ TAKEN = {
     "/asyncapi.json": "GET, HEAD, OPTIONS",
 }
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-UNKNOWN = ("/", "/v1", "/v1/nothing", "/v1/users/", "/v1/apps/x", "/v1/users/x/events/y")
+UNKNOWN = ("/", "/v1", "/v1/nothing", "/v1/apps/x", "/v1/users/x/events/y")
 
 
 @pytest.mark.parametrize(("path", "allow"), TAKEN.items(), ids=TAKEN)

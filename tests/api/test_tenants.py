@@ -22,6 +22,7 @@ KINDS = {
         ("post", f"/v1/{call}"): INGEST
         for call in (
             *("events", "events/track", "events/batch", "batch", "import", "b"),
+            *("users", "users/batch"),
             *("track", "identify", "page", "screen", "group", "alias"),
             *("t", "i", "p", "s", "g", "a"),
         )
@@ -57,6 +58,8 @@ BODIES = {
     "/v1/apps": {"name": "Somebody's"},
     "/v1/apps/{app_id}/keys": {"kind": "secret"},
     "/v1/events/batch": {"events": [{"event_name": "E", "user_id": "u"}]},
+    "/v1/users": {"user_id": "u", "traits": {"plan": "pro"}},
+    "/v1/users/batch": {"users": [{"user_id": "u", "set_once": {"plan": "free"}}]},
 }
 ITEM = {"type": "track", "event": "E", "userId": "u", "previousId": "v", "groupId": "g"}
 MARKER = "zebra-7f3a"  # in everything that belongs to the victim
@@ -102,6 +105,7 @@ def foreigners(new_tenant, other_organisation) -> dict[str, str]:
     return {
         "write": tenant.write_key,
         "secret": tenant.secret_key,
+        "admin": tenant.issue("admin")["key"],
         "organisation": other_organisation,
     }
 
@@ -128,7 +132,11 @@ def test_every_route_has_an_expectation(operations):
 
 
 def test_a_foreign_key_gets_no_further_than_its_kind(http, operations, victim, foreigners, problem):
-    allowed = {INGEST: {"write", "secret"}, READ: {"secret"}, OWNER: {"organisation"}}
+    allowed = {
+        INGEST: {"write", "secret", "admin"},
+        READ: {"secret", "admin"},
+        OWNER: {"organisation"},
+    }
     for (method, path), (kind, key) in itertools.product(operations, foreigners.items()):
         wanted = KINDS[method, path]
         answer = ask(http, method, path, victim.objects, key)
@@ -233,6 +241,18 @@ def test_the_same_ids_in_two_apps_are_two_people(new_tenant, victim):
     assert event["event_name"] == "Mine"
     theirs = victim.tenant.ask(f"/v1/users/{user}", min_position=position)["user"]
     assert theirs["messages"] == 31
+
+
+def test_traits_of_the_same_id_are_set_in_ones_own_app_only(new_tenant, victim):
+    tenant = new_tenant()
+    user = victim.objects["user_id"]
+    position = tenant.send({"user_id": user, "email": None, "traits": {"plan": "pro"}}, "/v1/users")
+    position = position.json()["position"]
+    assert tenant.ask(f"/v1/users/{user}", min_position=position)["user"]["traits"] == {
+        "plan": "pro"
+    }
+    theirs = victim.tenant.ask(f"/v1/users/{user}", min_position=position)["user"]
+    assert theirs["traits"] == {"email": f"{MARKER}@example.com"}
 
 
 def test_a_cursor_is_of_use_to_its_app_only(new_tenant, victim, problem):

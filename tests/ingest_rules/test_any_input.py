@@ -62,6 +62,16 @@ fields = st.sampled_from(
         "writeKey",
         "ip",
         "ua",
+        "users",
+        "email",
+        "phone",
+        "origin",
+        "set_once",
+        "setOnce",
+        "increment",
+        "append",
+        "union",
+        "unset",
     ]
 )
 sound = st.sampled_from(
@@ -69,6 +79,8 @@ sound = st.sampled_from(
         {"type": "track", "event": "E", "userId": "u"},
         {"type": "identify", "userId": "u", "traits": {"a": 1}},
         {"event": "E", "user_id": "u"},
+        {"user_id": "u", "email": "u@example.com", "traits": {"a": 1}, "increment": {"n": 1}},
+        {"user_id": "u", "phone": None, "union": {"tags": ["a"]}, "unset": ["a"]},
     ]
 )
 messages = st.builds(lambda base, more: {**base, **more}, sound, st.dictionaries(fields, values))
@@ -83,7 +95,8 @@ bodies = st.builds(
     written,
     messages
     | st.builds(lambda items: {"batch": items}, st.lists(messages, max_size=4))
-    | st.builds(lambda items: {"events": items}, st.lists(messages, max_size=4)),
+    | st.builds(lambda items: {"events": items}, st.lists(messages, max_size=4))
+    | st.builds(lambda items: {"users": items}, st.lists(messages, max_size=4)),
     ascii_only=st.booleans(),
     separators=st.sampled_from([(",", ":"), (", ", ": "), (" , ", " : "), (",\n", "\t:")]),
 )
@@ -112,7 +125,7 @@ def assert_readable(event) -> None:
     """By Python's own reader, as text of Postgres, and by the exact rules."""
     stored = codec.encode(event)[1:].decode()
     assert "\\u0000" not in stored.replace("\\\\", "")
-    for name in ("context", "properties", "traits"):
+    for name in ("context", "properties", "traits", "operations"):
         raw = getattr(event, name, None)
         if raw is not None:
             examine(bytes(raw), name)
@@ -192,12 +205,15 @@ def test_what_is_accepted_is_read_back_as_it_was_sent(judge, properties, user):
 def test_every_path_takes_something(judge, path):
     said = {"type": "track", "userId": "u", "previousId": "p", "groupId": "g", "event": "E"}
     native = {"event": "E", "user_id": "u"}
+    user = {"user_id": "u"}
     body = {
         "/v1/events/batch": {"events": [native]},
         "/v1/batch": {"batch": [said]},
         "/v1/import": {"batch": [said]},
         "/v1/b": {"batch": [said]},
         "/beacon/v1/batch": {"batch": [said]},
+        "/v1/users": user,
+        "/v1/users/batch": {"users": [user]},
     }.get(path, native if "events" in path else said)
     (event,) = judge(json.dumps(body).encode(), path)
     assert not isinstance(event, Refused)

@@ -1,0 +1,101 @@
+"""POST /v1/users, /v1/users/batch, and who is found afterwards."""
+
+import pytest
+
+ADA = {"user_id": "ada", "email": "ada@example.com", "traits": {"plan": "pro"}}
+
+
+@pytest.fixture
+def shown(tenant):
+    """The traits of a person, once the read model has `position`."""
+
+    def traits(user_id: str, position: int) -> dict:
+        return tenant.ask(f"/v1/users/{user_id}", min_position=position)["user"]["traits"]
+
+    return traits
+
+
+def test_a_user_is_answered_with_our_name_the_callers_and_a_position(tenant, shown):
+    answer = tenant.send(ADA, "/v1/users")
+    assert answer.status_code == 202
+    told = answer.json()
+    assert set(told) == {
+        *("success", "user_id", "external_id", "event_id", "position", "duplicate", "message"),
+    }
+    assert (told["user_id"], told["external_id"]) == ("usr_YWRh", "ada")
+    assert told["event_id"].startswith("evt_")
+    assert shown("ada", told["position"]) == {"email": "ada@example.com", "plan": "pro"}
+
+
+def test_what_an_upsert_does_not_name_stays(tenant, shown):
+    tenant.sent(ADA, "/v1/users")
+    position = tenant.sent({"user_id": "ada", "traits": {"plan": "free"}}, "/v1/users")
+    assert shown("ada", position) == {"email": "ada@example.com", "plan": "free"}
+
+
+def test_sent_again_it_is_a_duplicate_and_with_other_content_a_conflict(tenant, problem):
+    said = {**ADA, "message_id": "m", "increment": {"visits": 1}}
+    first = tenant.send(said, "/v1/users").json()
+    again = tenant.send({**said, "increment": {"visits": 1.0}}, "/v1/users")
+    assert again.status_code == 202
+    assert again.json() == {
+        **first,
+        "duplicate": True,
+        "message": "known already, nothing was written",
+    }
+    details = {"event_id": first["event_id"], "position": first["position"]}
+    for other in ({"increment": {"visits": 2}}, {"email": None}, {"user_id": "eve"}):
+        problem(tenant.send({**said, **other}, "/v1/users"), 409, "CONFLICT", **details)
+
+
+def test_a_user_that_is_refused_is_kept_and_can_be_replayed(tenant, problem):
+    answer = tenant.send({**ADA, "phone": "030 901820"}, "/v1/users")
+    details = problem(answer, 400, "INVALID_REQUEST", field="phone")
+    (kept,) = tenant.ask("/v1/failed-events", min_position=tenant.head())["failed_events"]
+    assert (kept["dialect"], kept["field"]) == ("users", "phone")
+    headers = tenant.bearer(tenant.secret_key)
+    again = tenant.http.post(f"/v1/failed-events/{kept['id']}/replay", headers=headers)
+    assert problem(again, 400, "INVALID_REQUEST", field="phone") == details
+
+
+def test_an_id_of_nobody_is_refused(tenant_of_all, problem):
+    answer = tenant_of_all.send({**ADA, "user_id": "undefined"}, "/v1/users")
+    details = problem(answer, 400, "INVALID_REQUEST", field="user_id")
+    assert "nobody in particular" in details["issue"]
+
+
+def test_a_batch_is_answered_user_by_user(tenant, shown):
+    known = tenant.sent({**ADA, "message_id": "known"}, "/v1/users")
+    users = [
+        {**ADA, "message_id": "known"},
+        {**ADA, "message_id": "known", "user_id": "eve"},
+        {"user_id": "null"},
+        {"user_id": "bob", "traits": {"n": 1}},
+        "no object",
+        {"user_id": "bob", "traits": {"n": 2}},
+    ]
+    answer = tenant.send({"users": users}, "/v1/users/batch")
+    assert answer.status_code == 202
+    told = answer.json()
+    assert (told["processed_count"], told["rejected_count"]) == (3, 3)
+    assert told["message"] == "3 of 6 users stored"
+    results = told["results"]
+    assert [r["status"] for r in results] == [
+        *("duplicate", "conflict", "rejected", "accepted", "rejected", "accepted")
+    ]
+    assert results[0]["position"] == results[1]["position"] == known
+    assert [r.get("field") for r in results] == [
+        *(None, "message_id", "user_id", None, "message", None)
+    ]
+    assert shown("bob", results[-1]["position"]) == {"n": 2}
+
+
+def test_of_many_without_times_in_one_batch_the_last_counts(tenant, shown):
+    users = [{"user_id": "bob", "traits": {"n": n}} for n in range(500)]
+    results = tenant.send({"users": users}, "/v1/users/batch").json()["results"]
+    assert shown("bob", results[-1]["position"]) == {"n": 499}
+
+
+def test_a_person_may_be_called_batch(tenant, shown):
+    position = tenant.sent({"user_id": "batch", "traits": {"n": 1}}, "/v1/users")
+    assert shown("batch", position) == {"n": 1}
