@@ -21,6 +21,7 @@ from infrastructure.enrichment import Enrichment
 from infrastructure.event_rows import Rows
 from infrastructure.event_store.reader import read_log_id, read_page
 from infrastructure.event_writer import EventWriter
+from infrastructure.person_writer import PersonWriter
 from infrastructure.read_models import decode
 from infrastructure.settings import Settings
 from projections import people
@@ -72,6 +73,7 @@ class EventProjector:
         self._settings = settings
         self._rows = Rows(engine, enrichment)
         self._writer = EventWriter(analytics, checkpoint_every=10)
+        self._persons = PersonWriter(analytics)
         self._checkpoint = Checkpoint(name=NAME, version=VERSION, position=0)
         self._rules = enrichment.fingerprint
         self._offered: deque[list[Recorded]] = deque()
@@ -174,6 +176,7 @@ class EventProjector:
         with self._engine.begin() as connection:
             before = self._hold(connection)
             position = self._writer.recover(log_id)
+            self._persons.recover(log_id)
             told = before if before and before.filling == self._writer.generation else None
             rules = before.rules if before and before.rules and position else self._rules
             if rules != self._rules:
@@ -201,6 +204,7 @@ class EventProjector:
             held = self._hold(connection)
             if held is None or not self._is_mine(held):
                 raise Overloaded("somebody else has moved the events read model")
+            self._persons.write(connection, last.position)
             present = self._writer.present(after, last.position)
             missing = [r for r in page if r.position not in present] if present else page
             block = self._rows.of(missing, parked_as=NAME)

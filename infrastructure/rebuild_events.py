@@ -21,6 +21,8 @@ from infrastructure.enrichment import Enrichment
 from infrastructure.event_projector import NAME, VERSION
 from infrastructure.event_store.reader import read_log_id
 from infrastructure.event_writer import EventWriter, digest, drop_table, exchange
+from infrastructure.person_writer import differing as differing_persons
+from infrastructure.person_writer import refill
 from infrastructure.rebuild import Progress, Rebuilt, adopt_parked, alone, forget_parked
 from infrastructure.rebuild_rows import PAGE, Made, Maker, makers
 from infrastructure.settings import Settings
@@ -68,6 +70,7 @@ class RebuildEvents:
             self._fill(live.position)
             self._writer.checkpoint()
             exchange(self._analytics)
+            refill(self._analytics, self._engine, self._log_id, live.position)
             adopt_parked(connection, live=NAME, shadow=SHADOW)
             self._announce(connection, live)
             checkpoints.remove(connection, SHADOW)
@@ -85,10 +88,8 @@ class RebuildEvents:
             for app in sorted(live.keys() | built.keys())
             if live.get(app) != built.get(app)
         )
-        drop_table(self._analytics, SHADOW)
-        with self._engine.begin() as connection:
-            forget_parked(connection, SHADOW)
-            checkpoints.remove(connection, SHADOW)
+        differing += differing_persons(self._analytics, self._engine, self._log_id, position)
+        forget_shadow(self._engine, self._analytics)
         return Rebuilt(name=NAME, position=position, equal=not differing, differing=differing)
 
     def _build(self, progress: Progress) -> None:
@@ -166,6 +167,14 @@ class RebuildEvents:
             rules=self._rules,
         )
         checkpoints.write(connection, moved)
+
+
+def forget_shadow(engine: Engine, analytics: AnalyticsEngine) -> None:
+    """Also what a killed rebuild has left."""
+    drop_table(analytics, SHADOW)
+    with engine.begin() as connection:
+        forget_parked(connection, SHADOW)
+        checkpoints.remove(connection, SHADOW)
 
 
 def _inserts(pages: Iterator[Made], target: int) -> Iterator[tuple[list[bytes], int]]:

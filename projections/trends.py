@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from domain.trends import ALL, NONE, OTHER, Buckets, Kind, Question, Series
 from projections.conditions import Parameters, all_of, group_key, typed, value_of
 from projections.events import TABLE, rollup
+from projections.person_map import persons, scalars
 
 Source = Literal["day", "hour", "rows"]
 _Unit = Literal["day", "hour", "second"]
@@ -24,19 +25,26 @@ class Plan(NamedTuple):
 
 
 class _Measure(NamedTuple):
-    """How a cell is counted, how cells are joined, and the number that a joined cell stands for."""
+    """How a cell is counted, how cells are joined, and the number that a joined cell stands for;
+    `scalars` is what the query needs for that.
+    """
 
     cell: str
     joined: str
     number: str
+    scalars: str = ""
 
 
-_MEASURES = {
-    "total": _Measure("count()", "sum({cell})", "{cell}"),
-    "unique": _Measure(
-        f"groupBitmapState({_PERSON})", "groupBitmapMergeState({cell})", "bitmapCardinality({cell})"
-    ),
-}
+def _measure(name: str, app_number: int, known_at: int | None) -> _Measure:
+    if name == "total":
+        return _Measure("count()", "sum({cell})", "{cell}")
+    return _Measure(
+        f"groupBitmapState({_PERSON})",
+        "groupBitmapMergeState({cell})",
+        f"bitmapCardinality({persons('{cell}', app_number, known_at)})",
+        f"WITH {scalars(app_number, known_at)}",
+    )
+
 
 _ONE = """
 SELECT 0 AS other, CAST(NULL AS Nullable(String)) AS value,
@@ -61,19 +69,40 @@ FROM (
 ) GROUP BY other, shown"""
 
 
-def plan(question: Question, buckets: Buckets, *, app_number: int, table: str = TABLE) -> Plan:
-    source = _source(question, buckets)
+class Past(NamedTuple):
+    """`known_at`: as the log stood at this position; `as_of`: of events up to this time. None: all
+    that there is now.
+    """
+
+    known_at: int | None = None
+    as_of: datetime | None = None
+
+
+NOW = Past()
+
+
+def plan(
+    question: Question,
+    buckets: Buckets,
+    *,
+    app_number: int,
+    past: Past = NOW,
+    table: str = TABLE,
+) -> Plan:
+    source = _source(question, buckets, past)
     parameters = Parameters()
-    measure = _MEASURES[question.measure]
+    measure = _measure(question.measure, app_number, past.known_at)
     joined = measure.joined.format(cell="cell")
     template = _BROKEN_DOWN if question.breakdown else _ONE
-    sql = template.format(
+    conditions = [f"app_number = {app_number:d}", *_up_to(past)]
+    keys, rest = _grouped(question, buckets, source, parameters=parameters, conditions=conditions)
+    sql = measure.scalars + template.format(
         number=measure.number.format(cell="cell"),
         joined_number=measure.number.format(cell=joined),
         joined_pair=measure.joined.format(cell="pair.2"),
         limit=question.breakdown.limit if question.breakdown else 0,
         value=typed(question.breakdown.property, "key") if question.breakdown else "",
-        cells=_cells(question, buckets, parameters=parameters, table=table, app=app_number),
+        cells=f"SELECT {keys}, {measure.cell} AS cell FROM {table} {rest}",
     )
     settings: dict[str, object] = {"max_query_size": 4 * 1024 * 1024}
     if source != "rows":
@@ -107,9 +136,11 @@ def _told(question: Question, row: Sequence[Any]) -> tuple[str, Kind, Any]:
     return (value if isinstance(value, str) else row[1]), "value", value
 
 
-def _source(question: Question, buckets: Buckets) -> Source:
-    """A rollup serves when it has all facts asked for and every bound falls between its units."""
-    unit = _unit(buckets)
+def _source(question: Question, buckets: Buckets, past: Past) -> Source:
+    """A rollup serves when it has all facts asked for and every bound falls between its units; it
+    knows of no past.
+    """
+    unit = "second" if past != NOW else _unit(buckets)
     return "rows" if unit == "second" or not _asked(question) <= {_EVENT} else unit
 
 
@@ -125,22 +156,38 @@ def _asked(question: Question) -> set[str]:
     return asked | ({question.breakdown.property} if question.breakdown else set())
 
 
-def _cells(
-    question: Question, buckets: Buckets, *, parameters: Parameters, table: str, app: int
-) -> str:
-    unit, source = _unit(buckets), _source(question, buckets)
+def _grouped(
+    question: Question,
+    buckets: Buckets,
+    source: Source,
+    *,
+    parameters: Parameters,
+    conditions: Sequence[str],
+) -> tuple[str, str]:
+    """The keys of a cell, and what follows the table's name."""
+    unit = _unit(buckets)
     keys = {"bucket": f"roundDown({_SECOND[unit]}, {buckets.bounds})"}
     if question.breakdown:
         keys["key"] = group_key(question.breakdown.property, parameters)
-    conditions = [f"app_number = {app}", *_range(buckets, unit=unit, source=source)]
+    conditions = [*conditions, *_range(buckets, unit=unit, source=source)]
     if question.event is not None:
         conditions.append(f"event = {parameters.text(question.event)}")
     conditions += all_of(question.where, parameters)
     named = ", ".join(f"{sql} AS {name}" for name, sql in keys.items())
-    return (
-        f"SELECT {named}, {_MEASURES[question.measure].cell} AS cell FROM {table}"
-        f" WHERE {' AND '.join(conditions)} GROUP BY {', '.join(keys)}"
-    )
+    return named, f"WHERE {' AND '.join(conditions)} GROUP BY {', '.join(keys)}"
+
+
+def _up_to(past: Past) -> list[str]:
+    conditions = []
+    if past.known_at is not None:
+        conditions.append(f"position <= {past.known_at:d}")
+    if past.as_of is not None:
+        conditions.append(f"ts <= {_moment(past.as_of)}")
+    return conditions
+
+
+def _moment(at: datetime) -> str:
+    return f"toDateTime64('{at:%Y-%m-%d %H:%M:%S.%f}', 6, 'UTC')"
 
 
 # The coarser the column, the less there is to read.
@@ -163,6 +210,6 @@ def _range(buckets: Buckets, *, unit: _Unit, source: Source) -> list[str]:
         return hours if source == "hour" else hours + days
     return [
         *days,
-        f"ts >= toDateTime64('{start:%Y-%m-%d %H:%M:%S.%f}', 6, 'UTC')",
-        f"ts < toDateTime64('{end:%Y-%m-%d %H:%M:%S.%f}', 6, 'UTC')",
+        f"ts >= {_moment(start)}",
+        f"ts < {_moment(end)}",
     ]

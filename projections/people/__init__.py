@@ -15,7 +15,7 @@ from domain.tracking import Message, Tracked, Unmerged
 from domain.traits import Said
 from projections import apps
 from projections.people import groups, links, said
-from projections.people.links import Step, linked_ids
+from projections.people.links import CHANGE, Step, find_changes, linked_ids
 from projections.people.profiles import Profile, find_profile
 from projections.people.said import Person
 from projections.people.seen import (
@@ -31,9 +31,11 @@ from projections.people.tables import distinct_ids, metadata, name
 from projections.projection import Recorded
 
 __all__ = (
+    "CHANGE",
     "Profile",
     "apply",
     "distinct_ids",
+    "find_changes",
     "find_many_numbers",
     "find_numbers",
     "find_profile",

@@ -224,6 +224,19 @@ def persons_of(
     return {(row.app_number, row.number): row.person for row in rows}
 
 
+CHANGE = tuple(column.name for column in person_changes.columns)
+
+
+def find_changes(
+    connection: Connection, *, after: int, upto: int
+) -> Iterator[tuple[int, int, int, int]]:
+    """Of all apps, as CHANGE names them, in the order of the log."""
+    c = person_changes.c
+    query = select(*c).where(c.position > after, c.position <= upto).order_by(c.position, c.number)
+    rows = connection.execute(query, execution_options={"yield_per": 10_000})
+    yield from rows
+
+
 def steps_by_app(steps: Iterable[tuple[int, Step]]) -> dict[int, list[Step]]:
     found: dict[int, list[Step]] = defaultdict(list)
     for app, step in steps:

@@ -3,6 +3,7 @@
 import random
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -12,6 +13,7 @@ from domain.conditions import Where, lookup, matches
 from domain.errors import Rejected
 from domain.trends import NONE, OTHER, Breakdown, Question, check
 from infrastructure.analytics_engine import AnalyticsEngine
+from infrastructure.person_writer import PersonWriter
 from projections.events import COLUMNS, create_table
 from projections.trends import plan, series
 
@@ -65,6 +67,7 @@ def _properties(dice):
 def filled(engine_url, happened, block):
     """The table has the events in several parts, and another app's beside them."""
     engine = AnalyticsEngine(engine_url)
+    PersonWriter(engine).recover(UUID(int=1))
     engine.command(create_table("trend_events", generation="test"))
     for at in range(0, len(happened), 1500):
         engine.insert_rows("trend_events", COLUMNS, block(happened[at : at + 1500]).data)
