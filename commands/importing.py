@@ -1,173 +1,64 @@
-"""Rows of a file become events on the log, under the rules that the API has.
+"""Rows of a file become events on the log, or what is known of people, under the rules that the
+API has.
 
 A row is named by a message id of its own column, or by its content and its place among equal
 rows. So a file that is imported again, or has grown, adds only what is new.
 """
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from commands.import_places import Places
-from commands.import_times import NUMBER, moment
-from commands.ingest import NOT_REPLAYABLE, Outcome, Submitted, Unjudged, refused, take
+from commands.import_plan import EVENTS, Plan, Row, Shape, parsed
+from commands.import_times import moment
+from commands.ingest import (
+    NOT_REPLAYABLE,
+    Message,
+    Outcome,
+    Submitted,
+    Unjudged,
+    in_order,
+    refused,
+    take,
+)
 from commands.ports import Clock, Log
 from domain.admission import Arrival, arrived
 from domain.errors import Overloaded, Rejected
-from domain.limits import MAX_EVENT_BYTES, MAX_NUMBER
-from domain.tracking import Client, Refused, Tracked
+from domain.limits import MAX_EVENT_BYTES
+from domain.tracking import Client, Refused
 
 SOURCE = "import"
-FIELDS = ("event", "user_id", "anonymous_id", "timestamp", "message_id")
 ROW = "row"  # the field of a refusal that is about no single field
-SAMPLE_ROWS = 1000  # what the kinds of columns are read from
-
-# Compared in lower case without punctuation: `User ID`, `user_id` and `userId` are one name.
-_USUAL_NAMES: dict[str, tuple[str, ...]] = {
-    "event": ("event", "eventname", "eventtype", "action"),
-    "user_id": ("userid", "user", "distinctid", "uid", "customerid", "memberid"),
-    "anonymous_id": ("anonymousid", "anonid", "visitorid", "deviceid"),
-    "timestamp": (
-        "timestamp", "time", "datetime", "eventtime", "occurredat", "createdat", "ts", "date",
-    ),
-    "message_id": ("messageid", "insertid"),
-}  # fmt: skip
-_BOOLEANS = {"true": True, "false": False}
 _IN_FLIGHT = 3  # batches: one is committed, one waits, one is being made
 _TRIES = 30
-
-Kind = Literal["number", "boolean"]
-
-
-class Row(NamedTuple):
-    """`cells`: what the row says, without what is empty. `problem`: why it can't be read whole."""
-
-    number: int
-    cells: dict[str, Any]
-    problem: str | None = None
-
-
-# --- which column is what ------------------------------------------------------------------
-
-
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What the user said. `columns`: field -> column. `constants`: field or property -> value.
-    `zone` holds for timestamps without an offset.
-    """
-
-    columns: dict[str, str] = {}
-    constants: dict[str, str] = {}
-    zone: str = "UTC"
-    typed: bool = True
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """`columns`: field -> column; `kinds`: column -> what its text is read as."""
-
-    columns: dict[str, str]
-    constants: dict[str, Any]
-    kinds: dict[str, Kind]
-    zone: str
-
-
-def plan(names: Sequence[str], sample: Sequence[Row], wanted: Wanted) -> Plan:
-    """Raises Rejected, which names the option that mends it."""
-    if "message_id" in wanted.constants:
-        issue = "would make one event of all rows; say --map message_id=COLUMN"
-        raise Rejected("--set message_id", issue)
-    columns = {field: _named(names, field, column) for field, column in wanted.columns.items()}
-    for field in FIELDS:
-        found = _usual(names, field)
-        if found and field not in wanted.constants and found not in columns.values():
-            columns.setdefault(field, found)
-    _check_complete(columns, names, wanted)
-    for field in FIELDS:  # may come further down
-        if field not in wanted.constants:
-            columns.setdefault(field, field)
-    return Plan(
-        columns=columns,
-        constants={n: v if n in FIELDS else parsed(v) for n, v in wanted.constants.items()},
-        kinds=_kinds(names, sample) if wanted.typed else {},
-        zone=wanted.zone,
-    )
-
-
-def _named(names: Sequence[str], field: str, column: str) -> str:
-    if field not in FIELDS:
-        raise Rejected(f"--map {field}", f"is not a field; fields are {', '.join(FIELDS)}")
-    if column not in names and column.partition(".")[0] not in names:
-        raise Rejected(f"--map {field}", f"no column {column}; there are {', '.join(names)}")
-    return column
-
-
-def _usual(names: Sequence[str], field: str) -> str | None:
-    by_plain_name = {re.sub("[^a-z]", "", name.lower()): name for name in reversed(names)}
-    return next((by_plain_name[n] for n in _USUAL_NAMES[field] if n in by_plain_name), None)
-
-
-def _check_complete(columns: Mapping[str, str], names: Sequence[str], wanted: Wanted) -> None:
-    known = columns.keys() | wanted.constants.keys()
-    for alternatives in (("event",), ("user_id", "anonymous_id"), ("timestamp",)):
-        if known.isdisjoint(alternatives):
-            option = alternatives[0]
-            mend = f"say --map {option}=COLUMN or --set {option}=VALUE"
-            issue = f"no column looks like it; {mend}; there are {', '.join(names)}"
-            raise Rejected(" or ".join(alternatives), issue)
-
-
-def _kinds(names: Sequence[str], sample: Sequence[Row]) -> dict[str, Kind]:
-    """A column is of a kind when every value in the sample is; a value that is not, further
-    down, stays text. Numbers that would not come out as written (007, 1e5) are text.
-    """
-    kinds: dict[str, Kind] = {}
-    for name in names:
-        values = [row.cells[name] for row in sample if name in row.cells and not row.problem]
-        if not values or not all(isinstance(value, str) for value in values):
-            continue
-        if all(_number(value) is not None for value in values):
-            kinds[name] = "number"
-        elif all(value.lower() in _BOOLEANS for value in values):
-            kinds[name] = "boolean"
-    return kinds
-
-
-def _number(text: str) -> float | None:
-    if not NUMBER.fullmatch(text):
-        return None
-    value = float(text) if "." in text else int(text)
-    return value if -MAX_NUMBER <= value <= MAX_NUMBER else None
-
-
-def parsed(text: str) -> Any:
-    number = _number(text)
-    return _BOOLEANS.get(text.lower(), text) if number is None else number
 
 
 # --- a row becomes a message ---------------------------------------------------------------
 
 
 class Drafting:
-    """Rows to bodies in the native dialect. Remembers a hash (some 100 bytes) of each different
-    row that has no message id of its own.
+    """Rows to bodies in our own dialects. Remembers a hash (some 100 bytes) of each different row
+    that has no message id of its own.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, shape: Shape = EVENTS) -> None:
         self._plan = plan
+        self._shape = shape
         self._zone = ZoneInfo(plan.zone)
         self._named = plan.columns.items()
         self._own = frozenset(plan.columns.values())
         self._seen: dict[bytes, int] = {}
         constants = plan.constants.items()
-        self._fields = {name: value for name, value in constants if name in FIELDS}
-        self._properties = {name: value for name, value in constants if name not in FIELDS}
+        self._fields = {name: value for name, value in constants if name in shape.names}
+        self._others = {name: value for name, value in constants if name not in shape.names}
         self._salt = _salt(plan.constants)
 
     def body(self, row: Row) -> bytes:
@@ -182,11 +73,15 @@ class Drafting:
             value = _cell(row.cells, column)
             if value is not None:
                 message[field] = value
-        message["event_name"] = message.pop("event", None)
-        message["timestamp"] = moment(message.get("timestamp"), self._zone)
-        if isinstance(row.cells.get("context"), dict):
-            message["context"] = row.cells["context"]
-        message["properties"] = self._other(row.cells)
+        shape = self._shape
+        for field, spelt in shape.spelt.items():
+            message[spelt] = message.pop(field, None)
+        if shape.timed or "timestamp" in message:
+            message["timestamp"] = moment(message.get("timestamp"), self._zone)
+        for name, kind in shape.whole.items():
+            if isinstance(row.cells.get(name), kind):
+                message[name] = row.cells[name]
+        message[shape.free[0]] = self._other(row.cells)
         return _encoded(message)
 
     def message_id(self, row: Row) -> Any:
@@ -198,25 +93,44 @@ class Drafting:
         content = blake2b(_content(row.cells) + self._salt, digest_size=16).digest()
         before = self._seen.get(content, 0)
         self._seen[content] = before + 1
-        name = f"import-{content.hex()}"
+        name = f"{self._shape.prefix}-{content.hex()}"
         return f"{name}-{before + 1}" if before else name
 
     def _other(self, cells: dict[str, Any]) -> dict[str, Any]:
-        properties: dict[str, Any] = dict(self._properties)
-        given = cells.get("properties")
-        if isinstance(given, dict):
-            properties |= given
+        """What is no field."""
+        others: dict[str, Any] = dict(self._others)
+        inside: dict[str, str] = {}
+        for name in self._shape.free:
+            given = cells.get(name)
+            if isinstance(given, dict):
+                others |= given
+                for column in given:
+                    _check_once(column, inside, name)
         kinds = self._plan.kinds
         for column, value in cells.items():
-            if column in self._own or (column in _OBJECTS and isinstance(value, dict)):
+            if column in self._own or self._is_object(column, value):
                 continue
-            if given.__class__ is dict and column in given:
-                raise Rejected(column, "stands beside `properties` and in it; send it once")
-            properties[column] = parsed(value) if column in kinds else value
-        return properties
+            if column in inside:
+                raise Rejected(column, _TWICE.format(inside[column]))
+            others[column] = parsed(value) if column in kinds else value
+        return others
+
+    def _is_object(self, column: str, value: Any) -> bool:
+        """Of the API's own shape; a text column may have the name."""
+        if column in self._shape.free:
+            return isinstance(value, dict)
+        return column in self._shape.whole and isinstance(value, self._shape.whole[column])
 
 
-_OBJECTS = {"properties", "context"}  # of the API's own shape; a text column may have the name
+_TWICE = "stands beside `{}` and in it; send it once"
+
+
+def _check_once(column: str, inside: dict[str, str], name: str) -> None:
+    other = inside.setdefault(column, name)
+    if other != name:
+        raise Rejected(column, f"stands in `{other}` and in `{name}`; send it once")
+
+
 _encode = msgspec.json.Encoder(order="sorted").encode
 _encode_as_given = msgspec.json.Encoder().encode
 
@@ -281,12 +195,12 @@ class Settled(NamedTuple):
 
 
 class Import(msgspec.Struct, frozen=True, kw_only=True):
-    """`admit` judges a body by the rules of the native dialect, whose name is `dialect`."""
+    """`admit` judges a body by the rules of the dialect whose name is `dialect`."""
 
     log: Log
     clock: Clock
     app_id: UUID
-    admit: Callable[[bytes, Arrival], Tracked]
+    admit: Callable[[bytes, Arrival], Message]
     dialect: str
     batch: int = 1000
 
@@ -331,6 +245,7 @@ def _next_batch(job: Import, rows: Iterator[Row], drafting: Drafting) -> _Batch 
         except Rejected as error:
             refusals.append(Refusal(row, error.field, error.issue))
             submitted.append(_refused(job, arrival, error, body, row))
+    in_order(submitted)
     return _Batch(taken, arrival, submitted, refusals) if taken else None
 
 

@@ -9,7 +9,7 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
-from commands.importing import Row
+from commands.import_plan import Row
 from domain.errors import AppizerError
 
 _FORMAT = "%x01%H%x1f%P%x1f%aI%x1f%ae%x1f%ce"

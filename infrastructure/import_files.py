@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from commands.importing import Row
+from commands.import_plan import Row
 from domain.admission import UNREADABLE, may_lack_keys
 from domain.errors import Rejected
 from domain.json_objects import ROOT, examine
@@ -25,6 +25,7 @@ from infrastructure.csv_rows import LONGEST_ROW, Cells, CsvRows, Fault, Unreadab
 STDIN = "-"
 _GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 20
+_LEAST = 64  # bytes, by which one sees what a file is
 
 
 class EventFile:
@@ -70,6 +71,15 @@ class EventFile:
         if isinstance(header, Fault):
             raise Unreadable(f"the first line of {self.name}, the names, {header.issue}")
         return _columns(header.values)
+
+    def begins_as_json(self) -> bool:
+        """With an object, whatever the file's name says. To be asked before any row is read."""
+        peek: Any = self._bytes
+        try:
+            start: bytes = peek.peek(_LEAST)
+        except (EOFError, OSError, zlib.error):
+            return False  # whoever reads it says so
+        return start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{"
 
     def json_rows(self) -> Iterator[Row]:
         """A JSON object in each line; empty lines do not count. Raises Unreadable."""
@@ -173,7 +183,7 @@ def _utf_16(file: BinaryIO) -> str | None:
     """The name of the encoding, when it is one of 16 bits."""
     peek: Any = file
     try:
-        start: bytes = peek.peek(64)[:64]
+        start: bytes = peek.peek(_LEAST)[:_LEAST]
     except (EOFError, OSError, zlib.error):
         return None  # whoever reads it says so
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -18,21 +18,11 @@ from api.cli.exits import Exit
 from api.cli.import_screen import Screen, wait_for_read_models
 from api.cli.instance import settings_for
 from api.cli.output import escaped, print_json, say
-from api.dialects import native
-from commands.importing import (
-    ROW,
-    SAMPLE_ROWS,
-    Drafting,
-    Import,
-    Plan,
-    Refusal,
-    Row,
-    Settled,
-    Wanted,
-    import_rows,
-    plan,
-)
-from domain.admission import arrived
+from api.dialects import native, users
+from commands.import_plan import EVENTS, SAMPLE_ROWS, USERS, Plan, Row, Shape, Wanted, plan
+from commands.importing import ROW, Drafting, Import, Refusal, Settled, import_rows
+from commands.ingest import Message
+from domain.admission import Arrival, arrived
 from domain.errors import AppizerError, Rejected
 from domain.tracking import Client
 from infrastructure.csv_rows import Unreadable
@@ -84,6 +74,19 @@ class Origin(NamedTuple):
     file: str | None = None
 
 
+class Kind(NamedTuple):
+    """What the rows are, and the dialect by whose rules they are judged."""
+
+    noun: str
+    shape: Shape
+    dialect: str
+    admit: Callable[[bytes, Arrival], Message]
+
+
+OF_EVENTS = Kind("event", EVENTS, native.NAME, native.admit)
+OF_USERS = Kind("user", USERS, users.NAME, users.admit)
+
+
 class Summary(msgspec.Struct, kw_only=True):
     """`conflicts`: rows whose message id belongs to another event, which stays as it is;
     `repeated`: those of them for which that is another row of the same import; `skipped`: rows
@@ -122,41 +125,42 @@ class Summary(msgspec.Struct, kw_only=True):
         return self.accepted + self.duplicates + self.conflicts + self.rejected
 
 
-def run(options: Options, origin: Origin, wanted: Wanted) -> int:
+def run(options: Options, origin: Origin, wanted: Wanted, kind: Kind = OF_EVENTS) -> int:
     """The exit code. Raises NotAllTaken. Says what was stored when Ctrl-C ends it."""
     summary = Summary()
     try:
-        return _run(options, origin, wanted, summary)
+        return _run(options, origin, wanted, kind, summary)
     except KeyboardInterrupt:
         say(_interrupted(summary))
         raise
 
 
-def _run(options: Options, origin: Origin, wanted: Wanted, summary: Summary) -> int:
+def _run(options: Options, origin: Origin, wanted: Wanted, kind: Kind, summary: Summary) -> int:
     sample = list(islice(origin.rows, SAMPLE_ROWS))
     if not sample:
         summary.complete = True
         return _finish(options, summary, origin)
-    planned = _planned(origin.source.columns, sample, wanted)
+    planned = _planned(origin.source.columns, sample, wanted, kind)
     if options.dry_run:
-        return _preview(planned, sample)
+        return _preview(planned, sample, kind)
     settings = settings_for(options.data)
     rows = islice(chain(sample, origin.rows), options.limit)
-    asyncio.run(_import(options, settings, origin._replace(rows=rows), planned, summary))
+    job = _Job(options, settings, origin._replace(rows=rows), planned, kind)
+    asyncio.run(_import(job, summary))
     summary.complete = True
     if options.wait and summary.position:
         summary.caught_up = wait_for_read_models(settings, summary.position, options.wait)
     return _finish(options, summary, origin)
 
 
-def _planned(columns: Sequence[str], sample: Sequence[Row], wanted: Wanted) -> Plan:
+def _planned(columns: Sequence[str], sample: Sequence[Row], wanted: Wanted, kind: Kind) -> Plan:
     """Raises click.UsageError, and Unreadable when there is no good row to plan by."""
     good = [row for row in sample if not row.problem]
     if not columns and not good:
         raise Unreadable(f"no row of the first {len(sample):,} can be read: {_told(sample[0])}")
     names = columns or list(dict.fromkeys(n for row in good for n in row.cells))
     try:
-        return plan(names, sample, wanted)
+        return plan(names, sample, wanted, kind.shape)
     except Rejected as error:
         raise click.UsageError(error.message) from None
 
@@ -165,24 +169,31 @@ def _told(row: Row) -> str:
     return f"row {row.number} {row.problem}"
 
 
-def _preview(planned: Plan, sample: Sequence[Row]) -> int:
+def _preview(planned: Plan, sample: Sequence[Row], kind: Kind) -> int:
     columns = {f: c for f, c in planned.columns.items() if any(c in row.cells for row in sample)}
     say("fields from columns: " + ", ".join(f"{f} = {escaped(c)}" for f, c in columns.items()))
-    drafting = Drafting(planned)
+    drafting = Drafting(planned, kind.shape)
     arrival = arrived(received_at=_now(), client=Client(), new_id=str)
     for row in sample[:_SHOWN_DRY]:
         try:
             body = drafting.body(row)
-            native.admit(body, arrival)
-            print_json({"row": row.number, "event": msgspec.Raw(body)})
+            kind.admit(body, arrival)
+            print_json({"row": row.number, kind.noun: msgspec.Raw(body)})
         except Rejected as error:
             print_json({"row": row.number, "field": error.field, "issue": error.issue})
     return Exit.OK
 
 
-async def _import(
-    options: Options, settings: Settings, origin: Origin, planned: Plan, summary: Summary
-) -> None:
+class _Job(NamedTuple):
+    options: Options
+    settings: Settings
+    origin: Origin
+    planned: Plan
+    kind: Kind
+
+
+async def _import(given: _Job, summary: Summary) -> None:
+    options, settings, origin, planned, kind = given
     app_id = chosen_app(settings, options.app)
     milestone = _milestone(settings, origin, app_id, planned)
     log = GroupCommit(
@@ -194,8 +205,8 @@ async def _import(
         log=log,
         clock=_now,
         app_id=app_id,
-        admit=native.admit,
-        dialect=native.NAME,
+        admit=kind.admit,
+        dialect=kind.dialect,
         batch=options.batch,
     )
     log.start()
@@ -203,7 +214,8 @@ async def _import(
         with ExitStack() as stack:
             watcher = Watcher(stack, options, origin.source, milestone, summary)
             summary.skipped = skip = milestone.read()
-            async for settled in import_rows(job, origin.rows, Drafting(planned), skip=skip):
+            drafting = Drafting(planned, kind.shape)
+            async for settled in import_rows(job, origin.rows, drafting, skip=skip):
                 watcher.see(settled)
             milestone.clear()
             watcher.done()

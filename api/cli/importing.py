@@ -1,4 +1,4 @@
-"""`appizer import csv | jsonl | git`."""
+"""`appizer import csv | jsonl | git | users`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -9,13 +9,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from api.cli.dates import GitDate
-from api.cli.import_run import Options, Origin, run
+from api.cli.import_run import OF_EVENTS, OF_USERS, Kind, Options, Origin, run
 from api.cli.instance import data_option
 from api.cli.output import json_option
-from commands.importing import Row, Wanted
+from commands.import_plan import Row, Wanted
 from infrastructure import git_history
 from infrastructure.git_history import GitRows, History
 from infrastructure.import_files import EventFile
+
+_Decorator = Callable[[Any], Any]
 
 
 class _Kinds(click.Group):
@@ -33,7 +35,7 @@ class _Kinds(click.Group):
 
 @click.group(cls=_Kinds)
 def command() -> None:
-    """Import events from a file or a git repository, straight to the log.
+    """Import events from a file or a git repository, or people from a file, straight to the log.
 
     The rules are those of the API. Importing the same again, or a longer version of it, adds only
     what is new; after an interruption (Ctrl-C, exit code 130) run the same command again.
@@ -72,38 +74,55 @@ def _common(function: Any) -> Any:
     return function
 
 
-def _mapping(function: Any) -> Any:
-    for option in reversed(
-        (
-            click.argument("file", type=click.Path(dir_okay=False, exists=True, allow_dash=True)),
-            click.option(
-                "--map", "columns", metavar="FIELD=COLUMN", multiple=True,
-                help="Which column is event, user_id, anonymous_id, timestamp or message_id."
-                " Usual names are found without it.",
-            ),
-            click.option(
-                "--set", "constants", metavar="NAME=VALUE", multiple=True,
-                help="A field or a property that every row gets.",
-            ),
-            click.option(
-                "--timezone", default="UTC", show_default=True,
-                help="Of timestamps that name no offset.",
-            ),
-        )
-    ):  # fmt: skip
-        function = option(function)
-    return function
+def _mapping(fields: str, other: str) -> _Decorator:
+    """`fields`: what a column may be; `other`: what a column is called that is none of them."""
+    options = (
+        click.argument("file", type=click.Path(dir_okay=False, exists=True, allow_dash=True)),
+        click.option(
+            "--map", "columns", metavar="FIELD=COLUMN", multiple=True,
+            help=f"Which column is {fields}. Usual names are found without it.",
+        ),
+        click.option(
+            "--set", "constants", metavar="NAME=VALUE", multiple=True,
+            help=f"A field or a {other} that every row gets.",
+        ),
+        click.option(
+            "--timezone", default="UTC", show_default=True,
+            help="Of timestamps that name no offset.",
+        ),
+    )  # fmt: skip
+    return _all_of(options)
+
+
+def _text(function: Any) -> Any:
+    """How CSV is read."""
+    options = (
+        click.option(
+            "--types", type=click.Choice(["auto", "text"]), default="auto", show_default=True,
+            help="auto: a column whose first 1,000 values are all numbers, or all true and false,"
+            " is read as such. text: everything stays text.",
+        ),
+        click.option("--encoding", default="utf-8-sig", show_default=True, help="Such as latin-1."),
+        click.option("--delimiter", metavar="CHARACTER", help="[default: found in the first line]"),
+    )  # fmt: skip
+    return _all_of(options)(function)
+
+
+def _all_of(options: Sequence[Any]) -> _Decorator:
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+_of_events = _mapping("event, user_id, anonymous_id, timestamp or message_id", "property")
 
 
 @command.command("csv")
-@_mapping
-@click.option(
-    "--types", type=click.Choice(["auto", "text"]), default="auto", show_default=True,
-    help="auto: a column whose first 1,000 values are all numbers, or all true and false, is read"
-    " as such. text: everything stays text.",
-)  # fmt: skip
-@click.option("--encoding", default="utf-8-sig", show_default=True, help="Such as latin-1.")
-@click.option("--delimiter", metavar="CHARACTER", help="[default: found in the first line]")
+@_of_events
+@_text
 @_common
 def import_csv(file: str, encoding: str, delimiter: str | None, **given: Any) -> int:
     """Import a CSV file, plain or .gz; FILE may be - for standard input.
@@ -122,7 +141,7 @@ def import_csv(file: str, encoding: str, delimiter: str | None, **given: Any) ->
 
 
 @command.command("jsonl")
-@_mapping
+@_of_events
 @_common
 def import_jsonl(file: str, **given: Any) -> int:
     """Import JSON lines, plain or .gz; FILE may be - for standard input.
@@ -135,6 +154,39 @@ def import_jsonl(file: str, **given: Any) -> int:
     zcat old.gz | appizer import jsonl - --map event=type --dry-run
     """  # noqa: D301  \b is click's sign for lines to keep
     return _from_file(file, given | {"types": "text"}, EventFile.json_rows)
+
+
+@command.command("users")
+@click.option("--id-column", metavar="COLUMN", help="Which column is user_id; as --map has it.")
+@_mapping("user_id, anonymous_id, email, phone, timestamp or message_id", "trait")
+@_text
+@_common
+def import_users(
+    file: str, id_column: str | None, encoding: str, delimiter: str | None, **given: Any
+) -> int:
+    """Import people from a file, CSV or JSON lines, plain or .gz; FILE may be - for standard input.
+
+    Each row is an upsert: what it names changes, everything else about the person stays. Columns
+    that are no field become traits; empty cells are left out. Members of JSON lines may also have
+    the names that POST /v1/users has, such as traits, origin, increment or unset.
+
+    A row may have a timestamp: what it says counts from then on. Without one it counts from the
+    import on. Of rows about one person the last counts.
+
+    \b
+    appizer import users customers.csv --id-column customer_number
+    zcat people.jsonl.gz | appizer import users - --dry-run
+    """  # noqa: D301  \b is click's sign for lines to keep
+    if id_column is not None:
+        given["columns"] = (*given["columns"], f"user_id={id_column}")
+    codec, one = _codec(encoding), _one(delimiter)
+
+    def rows(found: EventFile) -> Iterator[Row]:
+        if found.begins_as_json():
+            return found.json_rows()
+        return found.csv_rows(encoding=codec, delimiter=one)
+
+    return _from_file(file, given, rows, OF_USERS)
 
 
 @command.command("git")
@@ -173,7 +225,12 @@ def import_git(path: str, **given: Any) -> int:
     return run(options, Origin(source, source.rows(), chosen), Wanted(typed=False))
 
 
-def _from_file(name: str, given: dict[str, Any], rows: Callable[[EventFile], Iterator[Row]]) -> int:
+def _from_file(
+    name: str,
+    given: dict[str, Any],
+    rows: Callable[[EventFile], Iterator[Row]],
+    kind: Kind = OF_EVENTS,
+) -> int:
     wanted = Wanted(
         columns=_pairs(given.pop("columns"), "--map"),
         constants=_pairs(given.pop("constants"), "--set"),
@@ -181,7 +238,8 @@ def _from_file(name: str, given: dict[str, Any], rows: Callable[[EventFile], Ite
         typed=given.pop("types") == "auto",
     )
     with closing(EventFile(name)) as file:
-        return run(Options(**given), Origin(file, rows(file), "--map or --set", name), wanted)
+        origin = Origin(file, rows(file), "--map or --set", name)
+        return run(Options(**given), origin, wanted, kind)
 
 
 def _pairs(given: Sequence[str], option: str) -> dict[str, str]:

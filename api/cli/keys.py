@@ -51,7 +51,7 @@ def create(*, app: str | None, kind: str, label: str, data: str | None, as_json:
         print_json({"app_id": app_id, **_told(made)})
         return
     click.echo(made.key)
-    say(f"key_id {made.key_id}, {'an' if kind == 'admin' else 'a'} {kind} key of app {app_id}; it is not shown again")
+    say(f"key_id {made.key_id}, of kind {kind}, for app {app_id}; it is not shown again")
 
 
 def _told(made: commands.CreatedKey) -> dict[str, object]:

@@ -23,7 +23,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "up": Subcommand("api.cli.up", "Run everything on this machine."),
     "run": Subcommand("api.cli.run", "Run one role against configured servers."),
     "doctor": Subcommand("api.cli.doctor", "Say what is wrong and how to mend it."),
-    "import": Subcommand("api.cli.importing", "Import events from a file or a git repository."),
+    "import": Subcommand("api.cli.importing", "Import events or people from files."),
     "provision": Subcommand("api.cli.provision", "Make the first app and keys of an installation."),
     "apps": Subcommand("api.cli.apps", "Create and list apps."),
     "keys": Subcommand("api.cli.keys", "Create, list and revoke keys."),

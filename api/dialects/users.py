@@ -131,8 +131,8 @@ def _check_person(distinct_id: str | None, field: str) -> None:
 
 def _traits(user: UserBody, suspect: bool) -> tuple[Raw, list[str]]:  # noqa: FBT001  as checked_object has it
     """What is set, and the names of what is unset because it is null."""
-    traits = checked_object(user.traits, "traits", suspect)
-    properties = checked_object(user.properties, "properties", suspect)
+    traits = _object(user.traits, "traits", suspect)
+    properties = _object(user.properties, "properties", suspect)
     own = dict(_own(user, suspect))
     if not own and (traits is EMPTY or properties is EMPTY):
         return (properties if traits is EMPTY else traits), []
@@ -147,6 +147,11 @@ def _traits(user: UserBody, suspect: bool) -> tuple[Raw, list[str]]:  # noqa: FB
     for name in unset:
         del members[name]
     return checked_object(Raw(_encode(members)), "traits", suspect) if members else EMPTY, unset
+
+
+def _object(raw: Raw, field: str, suspect: bool) -> Raw:  # noqa: FBT001  see above
+    checked = checked_object(raw, field, suspect)
+    return EMPTY if bytes(checked) == b"{}" else checked
 
 
 def _own(user: UserBody, suspect: bool) -> Iterator[tuple[str, Raw]]:  # noqa: FBT001  see above

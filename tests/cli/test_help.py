@@ -40,7 +40,7 @@ def test_every_option_is_explained(group, name):
     assert [option.name for option in options if not option.help and not option.hidden] == []
 
 
-EXAMPLES = [("import", name) for name in ("csv", "jsonl", "git")] + [
+EXAMPLES = [("import", name) for name in ("csv", "jsonl", "git", "users")] + [
     ("apps", "create"), ("keys", "create"), ("projections", "rebuild"), ("failed", "replay"),
 ]  # fmt: skip
 

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from api.dialects import native
+from commands.import_plan import Row, Wanted, plan
 from commands.import_times import read_time
-from commands.importing import Drafting, Row, Wanted, plan
+from commands.importing import Drafting
 from domain.admission import arrived
 from domain.errors import Rejected
 from domain.tracking import Client
