@@ -95,7 +95,8 @@ async def replay_failed(
     assert reader.app_id is not None  # a secret key is an app's
     refused = await asyncio.to_thread(_refused, adapters, reader, failed_id)
     wanted = Replay(reader.app_id, failed_id.bytes, refused, readmit)
-    return Replayed(outcome=await replay(adapters.log, wanted, adapters.clock()))
+    barred = await adapters.barred.of(reader.app_id)
+    return Replayed(outcome=await replay(adapters.log, wanted, adapters.clock(), barred))
 
 
 def _refused(adapters: Adapters, reader: Caller, failed_id: UUID) -> Refused:

@@ -122,7 +122,7 @@ async def _take(adapters: Adapters, request: Request, raw: bytes) -> Answer:
         new_id=_new_id,
     )
     submitted = await _aside(judge) if is_long else judge()
-    outcomes = await take(adapters.log, app, submitted)
+    outcomes = await take(adapters.log, app, submitted, await adapters.barred.of(app))
     _count(outcomes)
     return call.answer(outcomes, submitted)
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from commands.ports import Log, NewEvent, Receipt
+from domain.erasures import BARRED, Barred
 from domain.errors import Rejected
 from domain.tracking import (
     Aliased,
@@ -35,7 +36,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     accepted   stored now at `position`
     duplicate  stored before, at `position`; nothing was written
     conflict   its message id is that of another message, which is at `position` and stays
-    rejected   it breaks a rule: `field`, `reason`; kept as a refusal, for replay
+    rejected   it breaks a rule: `field`, `reason`; kept as a refusal, for replay. One that names
+               an id that was erased is not kept and has neither event id nor position
     """
 
     index: int
@@ -57,11 +59,31 @@ class Unjudged(NamedTuple):
     client: Client
 
 
-async def take(log: Log, app_id: UUID, submitted: Sequence[Submitted]) -> list[Outcome]:
-    """Raises Overloaded; then nothing is known about any of them and sending again is safe."""
+async def take(
+    log: Log, app_id: UUID, submitted: Sequence[Submitted], barred: Barred | None = None
+) -> list[Outcome]:
+    """`barred`: the app's ids that were erased. Raises Overloaded; then nothing is known about any
+    of them and sending again is safe.
+    """
+    if barred is not None:
+        return await _take_unbarred(log, app_id, submitted, barred)
     events = to_new_events(app_id, submitted)
     receipts = await log.append(events)
     return outcomes(receipts, events)
+
+
+async def _take_unbarred(
+    log: Log, app_id: UUID, submitted: Sequence[Submitted], barred: Barred
+) -> list[Outcome]:
+    fields = [barred.field_of(message) for message in submitted]
+    others = [m for m, field in zip(submitted, fields, strict=True) if field is None]
+    taken = iter(await take(log, app_id, others))
+    return [
+        msgspec.structs.replace(next(taken), index=index)
+        if field is None
+        else Outcome(index, "rejected", field=field, reason=BARRED)
+        for index, field in enumerate(fields)
+    ]
 
 
 # --- ids -----------------------------------------------------------------------------------
@@ -209,11 +231,13 @@ class Replay(NamedTuple):
     admit: Callable[[Refused, str], Message]
 
 
-async def replay(log: Log, wanted: Replay, now: datetime) -> Outcome:
+async def replay(log: Log, wanted: Replay, now: datetime, barred: Barred | None = None) -> Outcome:
     """Takes a refused message after all, once: a second replay is a duplicate. Raises Rejected
     when it still breaks a rule.
     """
     message = wanted.admit(wanted.refused, wanted.refused_id.hex())
+    if barred is not None and (field := barred.field_of(message)):
+        raise Rejected(field, BARRED)
     events = to_new_events(wanted.app_id, [message])
     (outcome,) = outcomes(await log.append(events), events)
     if outcome.status != "conflict":

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from domain import apps, tracking
+from domain import apps, erasures, tracking
 
 EVENTS: tuple[type, ...] = (
     tracking.Tracked,
@@ -12,6 +12,7 @@ EVENTS: tuple[type, ...] = (
     tracking.Grouped,
     tracking.Refused,
     tracking.RefusalReplayed,
+    erasures.PersonErased,
     apps.OrganisationCreated,
     apps.AppCreated,
     apps.KeyIssued,
@@ -30,6 +31,7 @@ CATEGORIES: dict[str, str] = {
     "aliased": "people",
     "unmerged": "people",
     "grouped": "people",
+    "person": "people",
     "refused": "failed",
     "refusal": "failed",
     "organisation": "apps",

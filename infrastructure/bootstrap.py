@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from infrastructure.analytics_engine import AnalyticsEngine
+from infrastructure.barred import BarredIds
 from infrastructure.callers import Callers
 from infrastructure.database import open_engine
 from infrastructure.embedded.figures import gathered
@@ -38,6 +39,7 @@ class Adapters:
         self.instance = Instance(Path(settings.data)) if settings.data else None
         self.engine: Engine = open_engine(settings.database_url, pool_size=10)
         self.callers = Callers(self.engine)
+        self.barred = BarredIds(self.engine)
         self.positions = Positions(self.engine)
         self.streams = AggregateStreams(settings.database_url)
         self.analytics = AnalyticsEngine(settings.analytics_url)
@@ -86,6 +88,7 @@ class Adapters:
     async def close(self) -> None:
         await self.log.close()
         self.callers.close()
+        self.barred.close()
         self.streams.close()
         self.analytics.close()
         self.engine.dispose()

@@ -153,8 +153,16 @@ def _shape(app_id: bytes | None, topic: str) -> _Shape:
     source = f"/{SYSTEM}" if app is None else f"/apps/{app}"
     shared = msgspec.json.encode({"specversion": "1.0", "source": source, "type": topic})
     own = b',"id":"evt_%b","time":"%b","position":"%d","streamversion":%d'
-    subject = f"appizer.v1.{app or SYSTEM}.{category(topic)}"
-    return _Shape(subject, shared[:-1].replace(b"%", b"%%") + own)
+    return _Shape(_subject(app, topic), shared[:-1].replace(b"%", b"%%") + own)
+
+
+def subject_of(app_id: UUID | None, topic: str) -> str:
+    """Where events of this topic are published."""
+    return _subject(None if app_id is None else str(app_id), topic)
+
+
+def _subject(app: str | None, topic: str) -> str:
+    return f"appizer.v1.{app or SYSTEM}.{category(topic)}"
 
 
 @lru_cache(maxsize=1000)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Engine
 
+from domain.erasures import PersonErased
 from domain.tracking import Client, Tracked
 from infrastructure import codec
 from infrastructure.enrichment import Enrichment
@@ -36,6 +37,8 @@ class Rows:
 
     def of(self, page: Sequence[Recorded], *, parked_as: str) -> Block:
         """What has no number is parked."""
+        if any(r.event.__class__ is PersonErased for r in page):
+            self._numbers.forget()
         page = tracked(page)
         kept = kept_of(page)
         apps = self._numbers.of_apps([r.app_id.int for r in page])  # type: ignore[union-attr]  # tracked have one

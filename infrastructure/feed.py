@@ -245,10 +245,10 @@ async def _sequence_of(bus: Bus, position: int) -> int:
     low, high = await bus.span()
     while low < high:
         middle = (low + high) // 2
-        message = await bus.message(middle)
+        message = await bus.next_on(message_bus.SUBJECTS, middle)  # erased ones leave holes
         place = None if message is None else place_of(message)
-        if place is None or place.page.last < position:
-            low = middle + 1
+        if message is not None and (place is None or place.page.last < position):
+            low = message.sequence + 1
         else:
             high = middle
     return low

@@ -7,7 +7,7 @@ sent after the fact.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from typing import NamedTuple
@@ -171,6 +171,17 @@ class Bus:
 
     async def last_on(self, subject: str) -> Message | None:
         return await self._get(self._stream.get_msg(STREAM, subject=subject))
+
+    async def next_on(self, subject: str, sequence: int) -> Message | None:
+        """The first message of these subjects that is there from `sequence` on."""
+        return await self._get(
+            self._stream.get_msg(STREAM, seq=max(1, sequence), subject=subject, next=True)
+        )
+
+    async def erase(self, sequence: int) -> None:
+        """Removes a message and overwrites it in the server's files; nothing if it is not there."""
+        with _translated(), suppress(nats.js.errors.NotFoundError):
+            await self._stream.delete_msg(STREAM, sequence)
 
     async def _get(self, request: Awaitable[api.RawStreamMsg]) -> Message | None:
         with _translated():

@@ -27,6 +27,11 @@ class Numbers:
             self._ids[app].update(zip(ids, numbers, strict=True))
         self._remembered = sum(map(len, self._ids.values()))
 
+    def forget(self) -> None:
+        """Ids that were erased have other names from now on."""
+        self._ids.clear()
+        self._remembered = 0
+
     def of_apps(self, app_ids: Sequence[int]) -> list[int]:
         """0: no such app."""
         if not self._apps.keys() >= set(app_ids):

@@ -19,6 +19,7 @@ from infrastructure import checkpoints, event_projector, garbage
 from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.database import AWAY, open_engine, open_log
 from infrastructure.enrichment import Enrichment
+from infrastructure.eraser import Eraser
 from infrastructure.event_projector import EventProjector
 from infrastructure.event_store.reader import Entry, read_page
 from infrastructure.feed import Feed, Gap
@@ -55,11 +56,14 @@ def run(settings: Settings) -> None:
     _replace_outdated_events(settings, engine, analytics)
     events = EventProjector(engine, analytics, enrichment, settings)
     events.start()
+    eraser = Eraser(settings, engine, analytics, enrichment)
+    eraser.start()
     garbage.seldom()
     try:
         with Feed(settings.nats_url) as feed:
             Projector(settings, models, feed, events).follow(stop)
     finally:
+        eraser.close()
         events.close()
         analytics.close()
         engine.dispose()

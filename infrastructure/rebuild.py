@@ -102,6 +102,12 @@ class Rebuild:
         with alone(self._log, self._projection.name):
             return self._verify(progress)
 
+    def forget(self) -> None:
+        """What a killed rebuild has left: it was made of what the log held then."""
+        self._drop_old()
+        with self._engine.begin() as connection:
+            self._drop(connection)
+
     def _swap(self, progress: Progress) -> Rebuilt:
         self._drop_old()
         self._build(progress)

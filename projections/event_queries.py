@@ -1,6 +1,6 @@
 """Questions to the events read model that are no trends: lists, and which names there are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -100,6 +100,29 @@ def names(app_number: int, *, prefix: str, limit: int) -> Query:
         f" GROUP BY event ORDER BY total DESC, event LIMIT {limit:d}"
     )
     return Query(sql, dict(parameters))
+
+
+def mentions(app_number: int, numbers: Sequence[int], ids: Sequence[str]) -> Query:
+    """(position) of every event that one of these numbers has sent, or that names one of these ids
+    beside its sender's.
+    """
+    sql = (
+        f"SELECT position FROM {TABLE} WHERE app_number = {app_number:d}"
+        " AND (pid0 IN {numbers:Array(UInt64)} OR anonymous_id IN {ids:Array(String)})"
+    )
+    return Query(sql, {"numbers": list(numbers), "ids": list(ids)})
+
+
+def seen_beside(app_number: int, numbers: Sequence[int]) -> Query:
+    """(anonymous id, whether others name it too) of each that these numbers' events name."""
+    of_app = f"FROM {TABLE} WHERE app_number = {app_number:d}"
+    of_numbers = "pid0 IN {numbers:Array(UInt64)}"
+    sql = (
+        f"SELECT anonymous_id, max(NOT {of_numbers}) {of_app} AND anonymous_id IN"
+        f" (SELECT anonymous_id {of_app} AND {of_numbers} AND anonymous_id != '')"
+        " GROUP BY anonymous_id"
+    )
+    return Query(sql, {"numbers": list(numbers)})
 
 
 def _conditions(wanted: EventFilter, parameters: Parameters) -> list[str]:

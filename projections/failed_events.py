@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from domain.erasures import ERASED
 from domain.tracking import RefusalReplayed, Refused
 from projections import apps
 from projections.projection import Recorded
@@ -112,6 +113,29 @@ def count_refused(connection: Connection, app_number: int) -> int:
         refused.c.app_number == app_number, refused.c.replayed_as.is_(None)
     )
     return int(connection.execute(query).scalar_one())
+
+
+def bodies(
+    connection: Connection, app_number: int, after: int, limit: int
+) -> list[tuple[int, bytes]]:
+    """(position, what was received) of refusals behind position `after`, oldest first."""
+    query = select(refused.c.position, refused.c.body).where(
+        refused.c.app_number == app_number, refused.c.position > after
+    )
+    rows = connection.execute(query.order_by(refused.c.position).limit(limit))
+    return [(row.position, bytes(row.body)) for row in rows]
+
+
+def erase(connection: Connection, app_number: int, positions: Sequence[int]) -> int:
+    """What `apply` makes of those refusals now that the log holds nothing of them. How many they
+    are. Whoever calls it holds the checkpoint.
+    """
+    gone = (
+        refused.update()
+        .where(refused.c.app_number == app_number, refused.c.position.in_(positions))
+        .values(body=b"", field=ERASED, issue=ERASED)
+    )
+    return connection.execute(gone).rowcount
 
 
 _STORED = text(

@@ -1,5 +1,6 @@
 """Reading the log in position order."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -24,6 +25,10 @@ _PAGE = """
     SELECT notification_id, originator_id, originator_version, app_id, topic, recorded_at, state
     FROM log.events WHERE notification_id > %s ORDER BY notification_id LIMIT %s
 """
+_AT = """
+    SELECT notification_id, originator_id, originator_version, app_id, topic, recorded_at, state
+    FROM log.events WHERE notification_id = ANY(%s) ORDER BY notification_id
+"""
 _HEAD = "SELECT coalesce(max(notification_id), 0) FROM log.events"
 
 
@@ -31,6 +36,12 @@ def read_page(connection: Connection[Any], after: int, limit: int) -> list[Entry
     """The events that follow position `after`, oldest first, at most `limit`."""
     with connection.cursor(binary=True, row_factory=args_row(Entry)) as cursor:
         return cursor.execute(_PAGE, (after, limit), prepare=True).fetchall()
+
+
+def read_at(connection: Connection[Any], positions: Sequence[int]) -> list[Entry]:
+    """The events at these positions, oldest first."""
+    with connection.cursor(binary=True, row_factory=args_row(Entry)) as cursor:
+        return cursor.execute(_AT, (list(positions),), prepare=True).fetchall()
 
 
 def read_head(connection: Connection[Any]) -> int:
