@@ -120,8 +120,10 @@ def in_order(submitted: list[Submitted]) -> None:
     stands there: the message at index n happened n microseconds after it was received. So did what
     was refused, in case that it is replayed.
     """
+    if set(map(type, submitted)) <= {Tracked}:  # a tenth of the time of a look at each
+        return
     for index, message in enumerate(submitted):
-        if index == 0 or message.__class__ is Tracked:
+        if index == 0 or isinstance(message, Tracked):
             continue
         later = message.received_at + timedelta(microseconds=index)
         if isinstance(message, Refused):

@@ -256,9 +256,9 @@ def test_a_body_that_is_missing_is_told_everywhere_alike(days, problem, path):
 
 def test_the_kind_of_a_key_is_told_too(days, problem):
     url, headers = f"/v1/apps/{days.app_id}/keys", days.bearer(days.org_key)
-    answer = days.http.post(url, headers=headers, json={"kind": "admin"})
+    answer = days.http.post(url, headers=headers, json={"kind": "root"})
     details = problem(answer, 400, "INVALID_REQUEST", field="kind")
-    assert details["issue"] == "must be one of write, secret, organisation"
+    assert details["issue"] == "must be one of write, secret, admin, organisation"
 
 
 def test_facts_are_text(days, problem):
