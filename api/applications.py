@@ -9,20 +9,38 @@ from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.types import ASGIApp
 
-from api import analytics, apps, events, failed_events, health, schema, sdk_documents, users
-from api.auth import find_organisation, find_reader
+from api import (
+    aliases,
+    analytics,
+    apps,
+    events,
+    failed_events,
+    health,
+    merge_previews,
+    schema,
+    sdk_documents,
+    users,
+)
+from api.auth import find_organisation, find_reader, find_writer
 from api.dialects.calls import CALLS
 from api.errors import HANDLERS
 from api.ingest import ingest_route
 from api.openapi import document
-from api.paths import Queries
+from api.paths import RoutedAsWritten
 from api.routing import Interface, share_port
 from domain.limits import MAX_REQUEST_BYTES
 from infrastructure.bootstrap import Adapters
 
-_WRITES = (*apps.WRITES, *failed_events.WRITES, *sdk_documents.ROUTES, *health.ROUTES)
+_WRITES = (
+    *apps.WRITES,
+    *aliases.WRITES,
+    *failed_events.WRITES,
+    *sdk_documents.ROUTES,
+    *health.ROUTES,
+)
 _READS = (
     *users.ROUTES,
+    *merge_previews.ROUTES,
     *events.ROUTES,
     *analytics.ROUTES,
     *apps.READS,
@@ -39,7 +57,7 @@ def commands_app(adapters: Adapters) -> Litestar:
 
 def queries_app(adapters: Adapters) -> Litestar:
     """Also describes the whole interface, the other application's routes too."""
-    queries = _application(adapters, *_READS, kind=Queries)
+    queries = _application(adapters, *_READS)
     queries.state.describe = cache(
         lambda: document(
             _application(adapters, *_WRITES, described=_DESCRIBED),
@@ -63,7 +81,6 @@ def _application(
     adapters: Adapters,
     *routes: Any,
     described: OpenAPIConfig | None = None,
-    kind: type[Litestar] = Litestar,
 ) -> Litestar:
     """`described` would also serve the framework's own pages, whose scripts come from elsewhere,
     so an application that serves has it not.
@@ -72,12 +89,13 @@ def _application(
     async def provide_adapters() -> Adapters:
         return adapters
 
-    return kind.from_config(
+    return RoutedAsWritten.from_config(
         AppConfig(
             route_handlers=list(routes),
             dependencies={
                 "adapters": Provide(provide_adapters),
                 "reader": Provide(find_reader),
+                "writer": Provide(find_writer),
                 "organisation": Provide(find_organisation),
             },
             exception_handlers=HANDLERS,

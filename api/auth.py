@@ -80,6 +80,13 @@ async def find_reader(
     return await _found(request, adapters, "read")
 
 
+async def find_writer(
+    request: Request[Any, Any, Any], adapters: NamedDependency[Adapters]
+) -> Caller:
+    """Dependency `writer`: a secret key, to change what is stored already."""
+    return await _found(request, adapters, "write")
+
+
 async def find_organisation(
     request: Request[Any, Any, Any], adapters: NamedDependency[Adapters]
 ) -> Caller:

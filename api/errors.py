@@ -20,6 +20,7 @@ STATUS: dict[type[errors.AppizerError], int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.LinkRefused: 409,
     errors.TooLarge: 413,
     errors.TooHeavy: 422,
     errors.Overloaded: 503,

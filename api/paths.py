@@ -13,7 +13,7 @@ _SLASH = "\udc2f"  # what stands for one meanwhile: half a surrogate pair, which
 NOT_UTF_8 = "is not valid UTF-8; encode it as UTF-8 before the percent signs"
 
 
-class Queries(Litestar):
+class RoutedAsWritten(Litestar):
     """Routes by the path as it was written; the server has decoded all of it."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

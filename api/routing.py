@@ -16,7 +16,13 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from api.errors import Problem
 from api.reply import PREFLIGHT, Reply, problem_reply, send_reply
 
-_READ_PREFIXES = ("/v1/analytics/", "/schema", "/asyncapi.json")
+_READ_PREFIXES = (
+    "/v1/analytics/",
+    "/v1/users/merge-preview",
+    "/v1/users/unmerge-preview",
+    "/schema",
+    "/asyncapi.json",
+)
 _SDK_DOCUMENTS = ("/v1/projects/", "/sourceConfig", "/analytics.js/")
 
 

@@ -1,6 +1,9 @@
 """The name that the API gives a person, beside the id that the caller gave."""
 
 import base64
+import binascii
+
+from domain.errors import Rejected
 
 _PREFIX = "usr_"
 
@@ -8,3 +11,12 @@ _PREFIX = "usr_"
 def public_id(user_id: str) -> str:
     """`usr_` and the id in base64url without padding: it fits into any address."""
     return _PREFIX + base64.urlsafe_b64encode(user_id.encode()).decode().rstrip("=")
+
+
+def user_id_of(public: str, field: str) -> str:
+    """The other way round. Raises Rejected."""
+    try:
+        text = public.removeprefix(_PREFIX)
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except (binascii.Error, ValueError):
+        raise Rejected(field, "is not an id that POST /v1/users answered") from None

@@ -118,7 +118,9 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
 
 def issue_key(owner: Owner, wanted: NewKey, *, now: datetime) -> KeyIssued:
     if (wanted.kind == "organisation") == (owner.app_id is not None):
-        raise Rejected("kind", "an app has write, secret and admin keys, an organisation its own kind")
+        raise Rejected(
+            "kind", "an app has write, secret and admin keys, an organisation its own kind"
+        )
     return KeyIssued(
         originator_id=owner.id,
         originator_version=owner.version + 1,

@@ -6,6 +6,7 @@ AppizerError
 ├── Forbidden          the key is real but may not do this                     403
 ├── NotFound           no such thing, or it belongs to somebody else           404
 ├── Conflict           it is there already, in another form                    409
+├── LinkRefused        two ids are not made one person, for a stated reason    409
 ├── TooLarge           the request is over its size                            413
 ├── TooHeavy           the question is over the engine's limits                422
 ├── Overloaded         try again in `retry_after` seconds                      503
@@ -59,6 +60,12 @@ class NotFound(AppizerError):
 
 class Conflict(AppizerError):
     code = "CONFLICT"
+
+
+class LinkRefused(AppizerError):
+    """Details: `reason` (domain/identity.Reason), `position` where the attempt was stored."""
+
+    code = "LINK_REFUSED"
 
 
 class TooLarge(AppizerError):

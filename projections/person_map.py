@@ -5,6 +5,11 @@ counted over bitmaps of these numbers; before counting, the few that belong to a
 replaced by that person's number. So a merge or an un-merge rewrites no event.
 """
 
+from collections.abc import Sequence
+
+from projections.event_queries import Query
+from projections.events import TABLE
+
 CHANGES = "person_changes"  # from `position` on, `number` belongs to `person`
 NOW = "person_now"  # the last of these for each number, in memory
 
@@ -51,3 +56,12 @@ def persons(bitmap: str, app_number: int, known_at: int | None) -> str:
         person = "transform(number, belongs.1, belongs.2, number)"
     replaced = f"arrayMap(number -> {person}, bitmapToArray(bitmapAnd({bitmap}, moved)))"
     return f"bitmapOr(bitmapAndnot({bitmap}, moved), bitmapBuild({replaced}))"
+
+
+def counts_of(app_number: int, numbers: Sequence[int]) -> Query:
+    """(event name, how many) of the events that these numbers have sent, most frequent first."""
+    return Query(
+        f"SELECT event, count() AS events FROM {TABLE} WHERE app_number = {app_number:d}"
+        " AND pid0 IN {numbers:Array(UInt64)} GROUP BY event ORDER BY events DESC, event",
+        {"numbers": list(numbers)},
+    )

@@ -15,7 +15,7 @@ from domain.tracking import Message, Tracked, Unmerged
 from domain.traits import Said
 from projections import apps
 from projections.people import groups, links, said
-from projections.people.links import CHANGE, Step, find_changes, linked_ids
+from projections.people.links import CHANGE, Step, find_changes, find_outcome, linked_ids
 from projections.people.profiles import Profile, find_profile
 from projections.people.said import Person
 from projections.people.seen import (
@@ -38,6 +38,7 @@ __all__ = (
     "find_changes",
     "find_many_numbers",
     "find_numbers",
+    "find_outcome",
     "find_profile",
     "metadata",
     "name",

@@ -224,6 +224,13 @@ def persons_of(
     return {(row.app_number, row.number): row.person for row in rows}
 
 
+def find_outcome(connection: Connection, app_number: int, position: int) -> str | None:
+    """What came of the link that the event at this position made."""
+    h = link_history.c
+    query = select(h.outcome).where(h.app_number == app_number, h.position == position)
+    return connection.execute(query.limit(1)).scalar()
+
+
 CHANGE = tuple(column.name for column in person_changes.columns)
 
 

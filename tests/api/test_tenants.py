@@ -32,6 +32,10 @@ KINDS = {
     ("get", "/v1/events/names"): READ,
     ("get", "/v1/users/{user_id}"): READ,
     ("get", "/v1/users/{user_id}/events"): READ,
+    ("post", "/v1/users/aliases"): READ,
+    ("post", "/v1/users/merge-preview"): READ,
+    ("post", "/v1/users/unmerge-preview"): READ,
+    ("post", "/v1/users/{user_id}/unmerge"): READ,
     ("post", "/v1/analytics/trends"): READ,
     ("get", "/v1/failed-events"): READ,
     ("post", "/v1/failed-events/{failed_id}/replay"): READ,
@@ -61,8 +65,16 @@ BODIES = {
     "/v1/users": {"user_id": "u", "traits": {"plan": "pro"}},
     "/v1/users/batch": {"users": [{"user_id": "u", "set_once": {"plan": "free"}}]},
 }
-ITEM = {"type": "track", "event": "E", "userId": "u", "previousId": "v", "groupId": "g"}
 MARKER = "zebra-7f3a"  # in everything that belongs to the victim
+NAMING = {  # these name the victim in their body
+    path: {"user_id": f"{MARKER}-user", "alias_id": "v"}
+    for path in (
+        *("/v1/users/aliases", "/v1/users/merge-preview", "/v1/users/unmerge-preview"),
+        "/v1/users/{user_id}/unmerge",
+    )
+}
+NAMING["/v1/users/{user_id}/unmerge"] = {"alias_id": "v"}
+ITEM = {"type": "track", "event": "E", "userId": "u", "previousId": "v", "groupId": "g"}
 
 
 class Victim(NamedTuple):
@@ -115,7 +127,7 @@ def ask(http, method: str, path: str, objects: dict[str, str], key: str | None):
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     if method != "post":
         return http.request(method, url, headers=headers)
-    body = BODIES.get(path)
+    body = BODIES.get(path) or NAMING.get(path)
     if body is None:
         body = {"batch": [ITEM]} if path.endswith(("/batch", "/import", "/b")) else ITEM
     if path in ("/v1/events", "/v1/events/track"):
@@ -143,7 +155,7 @@ def test_a_foreign_key_gets_no_further_than_its_kind(http, operations, victim, f
         assert MARKER not in answer.text, (method, path, kind)
         if wanted in allowed and kind not in allowed[wanted]:
             problem(answer, 403, "INSUFFICIENT_PERMISSIONS")
-        elif wanted in (READ, OWNER) and "{" in path:
+        elif wanted in (READ, OWNER) and ("{" in path or path in NAMING):
             problem(answer, 404, "NOT_FOUND")
         elif wanted is ADDRESS and kind == "organisation":
             assert answer.status_code in (403, 200 if path.startswith("/analytics.js") else 403)

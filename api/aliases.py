@@ -1,0 +1,215 @@
+"""Which ids are the same person: linking them, and cutting links again."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Literal
+from uuid import uuid4
+
+import msgspec
+from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from api.auth import require
+from api.merge_previews import (
+    EXPLAINED,
+    AliasBody,
+    UnmergeBody,
+    find_number,
+    ids_in,
+    try_unmerge,
+    up_to_date,
+)
+from api.paths import part_of_path
+from api.shapes import check_body
+from api.user_ids import public_id
+from commands import aliases as commands
+from commands.aliases import Cut
+from domain.admission import checked_id
+from domain.errors import Conflict, LinkRefused, NotCaughtUp, Rejected
+from domain.identity import Reason, is_junk
+from domain.limits import MAX_NAME_CHARS, MAX_WAIT_SECONDS
+from domain.tracking import Aliased
+from infrastructure.bootstrap import Adapters
+from projections import people
+from projections.apps import Caller
+from projections.people import what_if
+from projections.people.what_if import Tried
+
+
+class Linked(msgspec.Struct, frozen=True, kw_only=True):
+    """`outcome` pending: it is stored, and the people's read model is behind; read it there."""
+
+    user_id: str
+    alias_id: str
+    internal_id: str
+    outcome: Literal["linked", "already_linked", "pending"]
+    position: int
+    message: str
+    success: bool = True
+
+
+class Unmerged(msgspec.Struct, frozen=True, kw_only=True):
+    """`cut`: the links, as pairs of ids; `persons`: who there is now."""
+
+    user_id: str
+    outcome: Literal["unmerged"]
+    cut: list[tuple[str, str]]
+    persons: list[what_if.Person]
+    position: int
+    success: bool = True
+
+
+@post("/v1/users/aliases", status_code=200)
+async def create_alias(
+    request: Request[Any, Any, Any],
+    adapters: NamedDependency[Adapters],
+    writer: NamedDependency[Caller],
+    data: JSONBody[AliasBody],
+) -> Linked:
+    check_body(await request.body(), AliasBody)
+    user_id, alias_id = ids_in(data)
+    _check_force(data, writer)
+    _refuse_at_once(user_id, alias_id)
+    await up_to_date(adapters)
+    await asyncio.to_thread(find_number, adapters, writer, user_id)
+    return await _link(adapters, writer, _alias(adapters, writer, data, user_id, alias_id))
+
+
+@post("/v1/users/{user_id:str}/unmerge", status_code=200)
+async def unmerge(
+    request: Request[Any, Any, Any],
+    adapters: NamedDependency[Adapters],
+    writer: NamedDependency[Caller],
+    user_id: FromPath[str],
+    data: JSONBody[UnmergeBody],
+) -> Unmerged:
+    check_body(await request.body(), UnmergeBody)
+    user_id = checked_id(part_of_path(user_id, "user_id"), "user_id")
+    _check_reason(data.reason)
+    await up_to_date(adapters)
+    tried, at = await asyncio.to_thread(try_unmerge, adapters, writer, user_id, data)
+    cut = Cut(
+        user_id=user_id,
+        pairs=tried.pairs,
+        timestamp=at,
+        done_by=str(writer.key_id),
+        reason=data.reason,
+    )
+    return await _unmerge(adapters, writer, cut, tried)
+
+
+# --- what the body says --------------------------------------------------------------------
+
+
+def _check_force(data: AliasBody, writer: Caller) -> None:
+    _check_reason(data.reason)
+    if data.force:
+        require(writer, "merge")
+        if not data.reason:
+            raise Rejected("reason", "is missing; a forced merge says why")
+    elif data.reason is not None:
+        raise Rejected("reason", "is kept of a forced merge only; leave it out or send `force`")
+
+
+def _check_reason(reason: str | None) -> None:
+    if reason is not None and not (0 < len(reason) <= MAX_NAME_CHARS and reason.isprintable()):
+        raise Rejected("reason", f"must be 1 to {MAX_NAME_CHARS} printable characters")
+
+
+def _refuse_at_once(user_id: str, alias_id: str) -> None:
+    """What no other link and no force could change is not stored."""
+    for field, distinct_id in (("user_id", user_id), ("alias_id", alias_id)):
+        if is_junk(distinct_id):
+            raise _refused("junk_id", field=field)
+    if user_id == alias_id:
+        raise _refused("cycle", field="alias_id")
+
+
+def _refused(reason: Reason, **details: object) -> LinkRefused:
+    field = details.get("field", "alias_id")
+    return LinkRefused(f"{field}: {EXPLAINED[reason]}", reason=reason, **details)
+
+
+def _alias(
+    adapters: Adapters, writer: Caller, data: AliasBody, user_id: str, alias_id: str
+) -> Aliased:
+    now = adapters.clock()
+    message_id = data.message_id
+    return Aliased(
+        message_id=uuid4().hex if message_id is None else checked_id(message_id, "message_id"),
+        timestamp=now,
+        received_at=now,
+        user_id=user_id,
+        previous_id=alias_id,
+        source="users",
+        forced_by=str(writer.key_id) if data.force else None,
+        reason=data.reason,
+    )
+
+
+# --- doing it ------------------------------------------------------------------------------
+
+
+async def _link(adapters: Adapters, writer: Caller, alias: Aliased) -> Linked:
+    assert writer.app_id is not None  # only an app's keys may write
+    stored = await commands.link(adapters.log, writer.app_id, alias)
+    if stored.status == "conflict":
+        raise Conflict("message_id was used before with other content", field="message_id")
+    position = stored.position or 0
+    outcome = await _outcome(adapters, writer, position)
+    user_id, alias_id = alias.user_id or "", alias.previous_id
+    if outcome not in {"linked", "already_linked", "pending"}:
+        raise _refused(outcome, user_id=user_id, alias_id=alias_id, position=position)  # type: ignore[arg-type]  # all others are reasons
+    return Linked(
+        user_id=user_id,
+        alias_id=alias_id,
+        internal_id=public_id(user_id),
+        outcome=outcome,  # type: ignore[arg-type]  # one of the three
+        position=position,
+        message=_TOLD[outcome],
+    )
+
+
+_TOLD: Mapping[str, str] = {
+    "linked": "either id now means this person, also in what was sent before",
+    "already_linked": "they were the same person before",
+    "pending": "stored; the read model is behind and will say what comes of it",
+}
+
+
+async def _outcome(adapters: Adapters, writer: Caller, position: int) -> str:
+    if not await _is_applied(adapters, position):
+        return "pending"
+    return await asyncio.to_thread(_read_outcome, adapters, writer, position)
+
+
+async def _is_applied(adapters: Adapters, position: int) -> bool:
+    """Waits for it. What is on the log is done, so a slow read model must not hide the answer."""
+    try:
+        await adapters.positions.reached(people.name, position, seconds=MAX_WAIT_SECONDS)
+    except NotCaughtUp:
+        return False
+    return True
+
+
+def _read_outcome(adapters: Adapters, writer: Caller, position: int) -> str:
+    with adapters.engine.connect() as connection:
+        found = people.find_outcome(connection, writer.app_number or 0, position)
+    return found or "pending"  # None: the read model could not take it, and keeps it parked
+
+
+async def _unmerge(adapters: Adapters, writer: Caller, cut: Cut, tried: Tried) -> Unmerged:
+    assert writer.app_id is not None  # only an app's keys may write
+    position = await commands.unmerge(adapters.log, writer.app_id, cut, adapters.clock())
+    await _is_applied(adapters, position)
+    return Unmerged(
+        user_id=cut.user_id,
+        outcome="unmerged",
+        cut=tried.pairs,
+        persons=tried.after,
+        position=position,
+    )
+
+
+WRITES = (create_alias, unmerge)

@@ -1,0 +1,195 @@
+"""What a merge or an un-merge would come to, before it is done; nothing is written."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+
+from api.shapes import check_body
+from api.user_ids import user_id_of
+from domain.admission import checked_id
+from domain.errors import NotFound, Rejected
+from domain.limits import MAX_NUMBER, MAX_WAIT_SECONDS
+from infrastructure.analytics_engine import LIGHT
+from infrastructure.bootstrap import Adapters
+from projections import people, person_map
+from projections.apps import Caller
+from projections.people import what_if
+from projections.people.what_if import Ids, Tried
+
+EXPLAINED: dict[str, str] = {
+    "junk_id": "is a placeholder that many senders use, so it says nothing about who this is",
+    "cycle": "is the id itself",
+    "two_known_users": "belongs to another known user; an admin key may force it, with `force`",
+    "too_many_ids": "would give the person more ids than one may have",
+    "unmerged_later": "was un-merged at a later time than this link has",
+}
+
+
+class AliasBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`user_id`, or `primary_user_id` that POST /v1/users answered, and the other id."""
+
+    user_id: str | None = None
+    primary_user_id: str | None = None
+    alias_id: str | None = None
+    previous_id: str | None = msgspec.field(name="previousId", default=None)
+    message_id: str | None = None
+    force: bool = False
+    reason: str | None = None
+
+
+class UnmergeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of: `alias_id`, or `since`, a position after which all links of the person are cut."""
+
+    alias_id: str | None = None
+    since: int | None = None
+    reason: str | None = None
+
+
+class UnmergePreviewBody(UnmergeBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    user_id: str
+
+
+class MetricTouched(msgspec.Struct, frozen=True, kw_only=True):
+    """An event whose unique counts change: how many of it are counted for another person."""
+
+    event_name: str
+    events: int
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """What would come of it; nothing is written. `events_moving`: events that would count for
+    another person than now, by name in `metrics` (the 100 most frequent).
+    """
+
+    outcome: str
+    before: list[what_if.Person]
+    after: list[what_if.Person]
+    events_moving: int
+    metrics: list[MetricTouched]
+    cut: list[tuple[str, str]]
+    position: int
+    message: str
+    success: bool = True
+
+
+@post("/v1/users/merge-preview", status_code=200)
+async def preview_merge(
+    request: Request[Any, Any, Any],
+    adapters: NamedDependency[Adapters],
+    reader: NamedDependency[Caller],
+    data: JSONBody[AliasBody],
+) -> Preview:
+    check_body(await request.body(), AliasBody)
+    user_id, alias_id = ids_in(data)
+    position = await up_to_date(adapters)
+    names = (user_id, alias_id)
+    tried = await asyncio.to_thread(_try_merge, adapters, reader, names, force=data.force)
+    return await asyncio.to_thread(_preview, adapters, reader, tried, position)
+
+
+@post("/v1/users/unmerge-preview", status_code=200)
+async def preview_unmerge(
+    request: Request[Any, Any, Any],
+    adapters: NamedDependency[Adapters],
+    reader: NamedDependency[Caller],
+    data: JSONBody[UnmergePreviewBody],
+) -> Preview:
+    check_body(await request.body(), UnmergePreviewBody)
+    user_id = checked_id(data.user_id, "user_id")
+    position = await up_to_date(adapters)
+    tried, _ = await asyncio.to_thread(try_unmerge, adapters, reader, user_id, data)
+    return await asyncio.to_thread(_preview, adapters, reader, tried, position)
+
+
+def ids_in(data: AliasBody) -> tuple[str, str]:
+    user_id, alias_id = data.user_id, data.alias_id
+    if data.primary_user_id is not None:
+        if user_id is not None:
+            raise Rejected("primary_user_id", "stands for `user_id`; send one of the two")
+        user_id = user_id_of(data.primary_user_id, "primary_user_id")
+    if data.previous_id is not None:
+        if alias_id not in {None, data.previous_id}:
+            raise Rejected("previousId", "differs from `alias_id`; send one of the two")
+        alias_id = data.previous_id
+    if user_id is None:
+        raise Rejected("user_id", "is missing")
+    if alias_id is None:
+        raise Rejected("alias_id", "is missing")
+    return checked_id(user_id, "user_id"), checked_id(alias_id, "alias_id")
+
+
+async def up_to_date(adapters: Adapters) -> int:
+    """What was stored before this request counts; returns the position that is included."""
+    standing = await asyncio.to_thread(adapters.positions.of, people.name)
+    reached = await adapters.positions.reached(people.name, standing.head, seconds=MAX_WAIT_SECONDS)
+    return reached.position
+
+
+def _try_merge(adapters: Adapters, reader: Caller, names: tuple[str, str], *, force: bool) -> Tried:
+    ids = Ids(*(find_number(adapters, reader, one) for one in names))
+    with adapters.engine.connect() as connection:
+        return what_if.try_merge(
+            connection,
+            reader.app_number or 0,
+            ids,
+            names=names,
+            forced=force,
+            now=adapters.clock(),
+        )
+
+
+def try_unmerge(
+    adapters: Adapters, caller: Caller, user_id: str, data: UnmergeBody
+) -> tuple[Tried, datetime]:
+    number = find_number(adapters, caller, user_id)
+    app = caller.app_number or 0
+    if (data.alias_id is None) == (data.since is None):
+        raise Rejected("alias_id", "is one of two: send either `alias_id` or `since`")
+    with adapters.engine.connect() as connection:
+        now = adapters.clock()
+        if data.since is not None:
+            if not 0 <= data.since <= MAX_NUMBER:
+                raise Rejected("since", "must be a position that a write answered")
+            found = what_if.try_unmerge_since(connection, app, number, since=data.since, now=now)
+            nothing = "no link of this person was made after that position"
+        else:
+            ids = Ids(number, find_number(adapters, caller, data.alias_id or "", "alias_id"))
+            found = what_if.try_unmerge(connection, app, ids, now)
+            nothing = "alias_id is not linked to this user"
+    if not found[0].pairs:
+        raise NotFound(nothing, outcome="not_linked")
+    return found
+
+
+def find_number(
+    adapters: Adapters, caller: Caller, distinct_id: str, field: str = "user_id"
+) -> int:
+    key = (caller.app_number or 0, checked_id(distinct_id, field))
+    with adapters.engine.connect() as connection:
+        number = people.find_numbers(connection, [key]).get(key)
+    if number is None:
+        raise NotFound(f"{field}: nobody with this id has sent anything", field=field)
+    return number
+
+
+def _preview(adapters: Adapters, reader: Caller, tried: Tried, position: int) -> Preview:
+    query = person_map.counts_of(reader.app_number or 0, tried.moving)
+    rows = adapters.analytics.query(query.sql, query.parameters, LIGHT).rows if tried.moving else []
+    return Preview(
+        outcome=tried.outcome,
+        before=tried.before,
+        after=tried.after,
+        events_moving=sum(row[1] for row in rows),
+        metrics=[MetricTouched(event_name=name, events=count) for name, count in rows[:100]],
+        cut=tried.pairs,
+        position=position,
+        message=EXPLAINED.get(tried.outcome, "nothing was written"),
+    )
+
+
+ROUTES = (preview_merge, preview_unmerge)

@@ -1,0 +1,202 @@
+"""POST /v1/users/aliases and un-merges, as callers see them."""
+
+import pytest
+
+
+@pytest.fixture
+def shop(tenant):
+    """An app with an admin's key, and calls on it."""
+    return Shop(tenant)
+
+
+class Shop:
+    def __init__(self, tenant):
+        self.tenant = tenant
+        self.admin = tenant.issue("admin")["key"]
+        self.ask = tenant.ask
+
+    def post(self, path, body, key=None):
+        headers = self.tenant.bearer(key or self.tenant.secret_key)
+        return self.tenant.http.post(path, headers=headers, json=body)
+
+    def alias(self, user, alias, **more):
+        return self.post("/v1/users/aliases", {"user_id": user, "alias_id": alias, **more})
+
+    def unmerge(self, user, **body):
+        return self.post(f"/v1/users/{user}/unmerge", body)
+
+    def track(self, at=None, **who):
+        return self.tenant.sent({"event_name": "seen", **who, **({"timestamp": at} if at else {})})
+
+    def user(self, distinct_id):
+        return self.ask(f"/v1/users/{distinct_id}", min_position=self.tenant.head())["user"]
+
+    def uniques(self, **more):
+        asked = {"from": "2026-01-01", "to": "2027-01-01", "interval": "month", **more}
+        answer = self.tenant.trends(**asked, measure="unique", min_position=self.tenant.head())
+        (series,) = answer["data"]["series"]
+        return series["total"]
+
+
+def test_what_was_sent_with_either_id_is_one_persons(shop):
+    shop.track(anonymous_id="phone")
+    shop.track(user_id="ada")
+    assert shop.uniques() == 2
+    answer = shop.alias("ada", "phone")
+    assert answer.status_code == 200
+    assert answer.json()["outcome"] == "linked"
+    assert shop.user("phone")["messages"] == shop.user("ada")["messages"] == 3
+    assert shop.uniques() == 1
+    assert shop.alias("ada", "phone").json()["outcome"] == "already_linked"
+
+
+def test_an_identify_with_both_ids_links_them(shop):
+    shop.track(anonymous_id="phone")
+    body = {"userId": "ada", "anonymousId": "phone", "traits": {"plan": "pro"}}
+    assert shop.tenant.send(body, "/v1/identify").status_code == 200
+    assert shop.user("phone")["traits"] == {"plan": "pro"}
+    assert shop.uniques() == 1
+
+
+def test_nobody_is_not_found(shop, problem):
+    problem(shop.alias("nobody", "phone"), 404, "NOT_FOUND", field="user_id")
+
+
+@pytest.mark.parametrize("junk", ["null", "undefined", "0", "[object Object]"])
+def test_a_junk_id_is_refused_and_nothing_is_stored(shop, problem, junk):
+    shop.track(user_id="ada")
+    before = shop.tenant.head()
+    problem(shop.alias("ada", junk), 409, "LINK_REFUSED", reason="junk_id", field="alias_id")
+    problem(shop.alias(junk, "ada"), 409, "LINK_REFUSED", reason="junk_id", field="user_id")
+    problem(shop.alias("ada", "ada"), 409, "LINK_REFUSED", reason="cycle")
+    assert shop.tenant.head() == before
+
+
+def test_two_known_users_are_joined_by_an_admin_with_a_reason_only(shop, problem):
+    shop.track(user_id="ada")
+    shop.track(user_id="eve")
+    problem(shop.alias("ada", "eve"), 409, "LINK_REFUSED", reason="two_known_users")
+    assert shop.uniques() == 2
+    forced = {"force": True, "reason": "the same customer, twice"}
+    problem(
+        shop.alias("ada", "eve", **forced),
+        403,
+        "INSUFFICIENT_PERMISSIONS",
+        required_permission="merge",
+    )
+    body = {"user_id": "ada", "alias_id": "eve", "force": True}
+    problem(
+        shop.post("/v1/users/aliases", body, shop.admin), 400, "INVALID_REQUEST", field="reason"
+    )
+    answer = shop.post("/v1/users/aliases", {**body, **forced}, shop.admin)
+    assert answer.json()["outcome"] == "linked"
+    assert shop.uniques() == 1
+
+
+def test_the_same_message_id_is_one_alias(shop, problem):
+    shop.track(user_id="ada")
+    first = shop.alias("ada", "phone", message_id="m1").json()
+    again = shop.alias("ada", "phone", message_id="m1").json()
+    assert (first["outcome"], first["position"]) == (again["outcome"], again["position"])
+    problem(shop.alias("ada", "tablet", message_id="m1"), 409, "CONFLICT")
+
+
+def test_an_unmerge_gives_each_side_back_what_it_had(shop):
+    for user, plan in (("ada", "pro"), ("eve", "free")):
+        shop.track(user_id=user)
+        body = {"userId": user, "anonymousId": f"{user}-phone", "traits": {"plan": plan}}
+        assert shop.tenant.send(body, "/v1/identify").status_code == 200
+    before = [shop.user(one) for one in ("ada", "eve", "ada-phone", "eve-phone")]
+    forced = {"user_id": "ada", "alias_id": "eve", "force": True, "reason": "a mistake"}
+    shop.post("/v1/users/aliases", forced, shop.admin)
+    assert shop.user("eve-phone")["messages"] == 5
+    answer = shop.unmerge("ada", alias_id="eve", reason="two people")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["cut"] in ([["ada", "eve"]], [["eve", "ada"]])
+    assert {tuple(sorted(p["ids"])) for p in answer.json()["persons"]} == {
+        ("ada", "ada-phone"),
+        ("eve", "eve-phone"),
+    }
+    after = [shop.user(one) for one in ("ada", "eve", "ada-phone", "eve-phone")]
+    for was, now in zip(before, after, strict=True):
+        assert now["traits"] == was["traits"]
+    assert shop.uniques() == 2
+
+
+def test_all_links_since_a_position_are_undone_together(shop, problem):
+    shop.track(user_id="ada")
+    shop.alias("ada", "old")
+    position = shop.tenant.head()
+    for number in range(3):
+        shop.track(anonymous_id=f"phone-{number}")
+        shop.alias("ada", f"phone-{number}")
+    assert shop.uniques() == 1
+    answer = shop.unmerge("ada", since=position)
+    assert sorted(map(sorted, answer.json()["cut"])) == [
+        ["ada", f"phone-{number}"] for number in range(3)
+    ]
+    assert shop.uniques() == 4
+    assert shop.user("old")["messages"] == 5  # one event, four aliases
+    problem(shop.unmerge("ada", since=shop.tenant.head()), 404, "NOT_FOUND")
+
+
+def test_a_middle_id_takes_what_hangs_on_it_alone(shop):
+    shop.track(user_id="ada")
+    shop.alias("ada", "phone")
+    shop.alias("phone", "app")
+    answer = shop.unmerge("ada", alias_id="phone")
+    assert {tuple(sorted(p["ids"])) for p in answer.json()["persons"]} == {
+        ("ada",),
+        ("app", "phone"),
+    }
+
+
+def test_what_is_not_linked_can_not_be_unmerged(shop, problem):
+    shop.track(user_id="ada")
+    shop.track(user_id="eve")
+    problem(shop.unmerge("ada", alias_id="eve"), 404, "NOT_FOUND", outcome="not_linked")
+    problem(shop.unmerge("ada"), 400, "INVALID_REQUEST", field="alias_id")
+    problem(shop.unmerge("ada", alias_id="eve", since=1), 400, "INVALID_REQUEST", field="alias_id")
+
+
+def test_a_preview_says_what_a_merge_would_change_and_changes_nothing(shop):
+    for number in range(4):
+        shop.track(anonymous_id="phone", at=f"2026-03-0{number + 1}T00:00:00Z")
+    shop.tenant.send({"userId": "ada", "traits": {"plan": "pro"}}, "/v1/identify")
+    shop.tenant.send({"anonymousId": "phone", "traits": {"city": "Bonn"}}, "/v1/identify")
+    shop.tenant.events()
+    head = shop.tenant.head()
+    asked = {"user_id": "ada", "alias_id": "phone"}
+    shown = shop.post("/v1/users/merge-preview", asked).json()
+    assert shown["outcome"] == "linked"
+    assert [(p["user_id"], p["traits"]) for p in shown["after"]] == [
+        ("ada", {"city": "Bonn", "plan": "pro"})
+    ]
+    assert {p["user_id"]: p["traits"] for p in shown["before"]} == {
+        "ada": {"plan": "pro"},
+        "phone": {"city": "Bonn"},
+    }
+    assert shop.tenant.head() == head
+    assert shop.user("ada")["traits"] == {"plan": "pro"}
+    shop.alias("ada", "phone")
+    undone = shop.post("/v1/users/unmerge-preview", asked).json()
+    assert undone["outcome"] == "unmerged"
+    assert {p["user_id"] for p in undone["after"]} == {"ada", "phone"}
+    assert (undone["events_moving"], undone["metrics"]) in (
+        (0, []),
+        (4, [{"event_name": "seen", "events": 4}]),
+    )
+    assert shop.user("ada")["messages"] == 7
+
+
+def test_uniques_are_as_the_log_stood(shop):
+    shop.track(anonymous_id="phone")
+    apart = shop.track(user_id="ada")
+    shop.alias("ada", "phone")
+    linked = shop.tenant.head()
+    shop.unmerge("ada", alias_id="phone")
+    shop.track(user_id="eve")
+    assert shop.uniques() == 3
+    assert shop.uniques(known_at=linked) == 1
+    assert shop.uniques(known_at=apart) == 2
+    assert shop.uniques(known_at=apart - 1) == 1
