@@ -120,7 +120,7 @@ def in_order(submitted: list[Submitted]) -> None:
     stands there: the message at index n happened n microseconds after it was received. So did what
     was refused, in case that it is replayed.
     """
-    if set(map(type, submitted)) <= {Tracked}:  # a tenth of the time of a look at each
+    if set(map(type, submitted)) <= {Tracked}:  # the common case, in half the time
         return
     for index, message in enumerate(submitted):
         if index == 0 or isinstance(message, Tracked):
