@@ -33,6 +33,40 @@ def test_what_an_upsert_does_not_name_stays(tenant, shown):
     assert shown("ada", position) == {"email": "ada@example.com", "plan": "free"}
 
 
+def test_operations_change_what_is_there(tenant, shown):
+    first = {
+        "traits": {"plan": "pro", "visits": 1, "tags": ["a"], "old": True},
+        "set_once": {"plan": "never", "first_plan": "pro"},
+        "append": {"seen": "docs"},
+    }
+    then = {
+        "traits": {"plan": "team"},
+        "set_once": {"first_plan": "team"},
+        "increment": {"visits": 2, "credit": -0.5},
+        "append": {"seen": "pricing"},
+        "union": {"tags": ["a", "b"]},
+        "unset": ["old", "never there"],
+    }
+    tenant.sent({"user_id": "ada", **first}, "/v1/users")
+    position = tenant.sent({"user_id": "ada", "email": None, **then}, "/v1/users")
+    assert shown("ada", position) == {
+        "plan": "team",
+        "first_plan": "pro",
+        "visits": 3,
+        "credit": -0.5,
+        "seen": ["docs", "pricing"],
+        "tags": ["a", "b"],
+    }
+
+
+def test_what_was_said_earlier_by_its_timestamp_does_not_win(tenant, shown):
+    new = {"timestamp": "2026-02-01T00:00:00Z", "traits": {"plan": "new"}}
+    old = {"timestamp": "2026-01-01T00:00:00Z", "traits": {"plan": "old", "n": 1}}
+    tenant.sent({"user_id": "ada", **new}, "/v1/users")
+    position = tenant.sent({"user_id": "ada", **old}, "/v1/users")
+    assert shown("ada", position) == {"plan": "new", "n": 1}
+
+
 def test_sent_again_it_is_a_duplicate_and_with_other_content_a_conflict(tenant, problem):
     said = {**ADA, "message_id": "m", "increment": {"visits": 1}}
     first = tenant.send(said, "/v1/users").json()
