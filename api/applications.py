@@ -13,6 +13,7 @@ from api import (
     aliases,
     analytics,
     apps,
+    erasures,
     events,
     failed_events,
     health,
@@ -34,6 +35,7 @@ from infrastructure.bootstrap import Adapters
 _WRITES = (
     *apps.WRITES,
     *aliases.WRITES,
+    *erasures.WRITES,
     *failed_events.WRITES,
     *sdk_documents.ROUTES,
     *health.ROUTES,
@@ -41,6 +43,7 @@ _WRITES = (
 _READS = (
     *users.ROUTES,
     *merge_previews.ROUTES,
+    *erasures.READS,
     *events.ROUTES,
     *analytics.ROUTES,
     *apps.READS,

@@ -14,6 +14,7 @@ MAX_YEAR = 2100
 MAX_CLOCK_AHEAD_SECONDS = 24 * 3600  # a corrected timestamp may not lie further in the future
 
 MAX_IDS_PER_PERSON = 20_000
+MAX_REASON_CHARS = 300  # why somebody was erased
 MAX_TRAIT_LIST = 1000  # values that append and union keep: the newest
 
 MAX_AUTHORIZED_DOMAINS = 100  # of one app

@@ -8,7 +8,10 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, text
 
+from commands.erasures import Wanted
 from domain.erasures import STEPS, Step, digest
+from projections import apps
+from projections.people import erasing
 
 _ORDER = 4717  # the advisory lock of whoever bars ids: their order is that of commits
 
@@ -102,37 +105,37 @@ def secret(connection: Connection) -> bytes:
     return bytes(connection.execute(_KEY).scalar_one())
 
 
-def erasure_of(connection: Connection, app_id: UUID, distinct_id: str) -> Erasure | None:
-    """The one in which this id was or is being erased."""
-    wanted = {"app_id": app_id, "digest": digest(secret(connection), app_id, distinct_id)}
-    found = connection.execute(_OWNER, wanted).scalar()
-    return None if found is None else find(connection, app_id, found)
+class ErasureRegister:
+    """commands.erasures.Register on a connection, whose transaction is the use."""
 
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
-def add(
-    connection: Connection,
-    *,
-    app_id: UUID,
-    erasure_id: UUID,
-    requested_by: UUID,
-    reason: str | None,
-    ids: Collection[str],
-) -> Erasure:
-    """And bars the ids."""
-    connection.execute(
-        _ADD,
-        {
-            "erasure_id": erasure_id,
-            "app_id": app_id,
-            "requested_by": requested_by,
-            "reason": reason,
+    def erasure_of(self, app_id: UUID, distinct_id: str) -> UUID | None:
+        key = secret(self._connection)
+        wanted = {"app_id": app_id, "digest": digest(key, app_id, distinct_id)}
+        return self._connection.execute(_OWNER, wanted).scalar()
+
+    def ids_of_person(self, app_id: UUID, distinct_id: str) -> list[str]:
+        app_number = apps.numbers(self._connection).get(app_id, 0)
+        found = erasing.members(self._connection, app_number, [distinct_id])
+        return [member.distinct_id for member in found]
+
+    def add(self, wanted: Wanted, ids: Collection[str]) -> None:
+        self._connection.execute(_LOCK)
+        if self.erasure_of(wanted.app_id, wanted.distinct_id) is not None:
+            return
+        given = {
+            "erasure_id": wanted.erasure_id,
+            "app_id": wanted.app_id,
+            "requested_by": wanted.asked_by,
+            "reason": wanted.reason,
             "step": STEPS[0],
-        },
-    )
-    added = find(connection, app_id, erasure_id)
-    assert added is not None
-    bar(connection, added, ids)
-    return added
+        }
+        self._connection.execute(_ADD, given)
+        added = find(self._connection, wanted.app_id, wanted.erasure_id)
+        assert added is not None
+        bar(self._connection, added, ids)
 
 
 def bar(connection: Connection, erasure: Erasure, ids: Collection[str]) -> int:

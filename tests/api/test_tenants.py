@@ -12,6 +12,7 @@ import pytest
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 READ = "read"  # a secret key, about its own app
+ERASE = "erase"  # an admin's key, about its own app
 INGEST = "ingest"  # any key of an app, into that app
 OWNER = "owner"  # an organisation's key, about its own apps
 OPEN = "open"  # no key, and nothing of anybody
@@ -32,6 +33,9 @@ KINDS = {
     ("get", "/v1/events/names"): READ,
     ("get", "/v1/users/{user_id}"): READ,
     ("get", "/v1/users/{user_id}/events"): READ,
+    ("delete", "/v1/users/{user_id}"): ERASE,
+    ("get", "/v1/erasures"): READ,
+    ("get", "/v1/erasures/{erasure_id}"): READ,
     ("post", "/v1/users/aliases"): READ,
     ("post", "/v1/users/merge-preview"): READ,
     ("post", "/v1/users/unmerge-preview"): READ,
@@ -101,7 +105,18 @@ def victim(new_tenant) -> Victim:
     failed = tenant.ask("/v1/failed-events", min_position=tenant.head())["failed_events"]
     tenant.events()
     objects = {"app_id": tenant.app_id, "key_id": key_id, "failed_id": failed[0]["id"]}
+    objects["erasure_id"] = _erased(tenant, f"{MARKER}-gone")
     return Victim(tenant, {**objects, "user_id": f"{MARKER}-user"})
+
+
+def _erased(tenant, user_id: str) -> str:
+    """Somebody of whom there are no events, which all stay as they are."""
+    assert tenant.send({"userId": user_id}, "/v1/identify").status_code == 200
+    admin = tenant.bearer(tenant.issue("admin", label=MARKER)["key"])
+    address = f"/v1/users/{user_id}?min_position={tenant.head()}&reason={MARKER}"
+    answer = tenant.http.delete(address, headers=admin)
+    assert answer.status_code == 202, answer.text
+    return answer.json()["erasure"]["erasure_id"]
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +162,7 @@ def test_a_foreign_key_gets_no_further_than_its_kind(http, operations, victim, f
     allowed = {
         INGEST: {"write", "secret", "admin"},
         READ: {"secret", "admin"},
+        ERASE: {"admin"},
         OWNER: {"organisation"},
     }
     for (method, path), (kind, key) in itertools.product(operations, foreigners.items()):
@@ -155,7 +171,7 @@ def test_a_foreign_key_gets_no_further_than_its_kind(http, operations, victim, f
         assert MARKER not in answer.text, (method, path, kind)
         if wanted in allowed and kind not in allowed[wanted]:
             problem(answer, 403, "INSUFFICIENT_PERMISSIONS")
-        elif wanted in (READ, OWNER) and ("{" in path or path in NAMING):
+        elif wanted in (READ, ERASE, OWNER) and ("{" in path or path in NAMING):
             problem(answer, 404, "NOT_FOUND")
         elif wanted is ADDRESS and kind == "organisation":
             assert answer.status_code in (403, 200 if path.startswith("/analytics.js") else 403)
@@ -167,14 +183,18 @@ def test_without_a_key_nothing_is_told(http, operations, victim, problem):
     for method, path in operations:
         answer = ask(http, method, path, victim.objects, None)
         assert MARKER not in answer.text, (method, path)
-        if KINDS[method, path] in (READ, OWNER, INGEST):
+        if KINDS[method, path] in (READ, ERASE, OWNER, INGEST):
             problem(answer, 401, "MISSING_AUTH")
 
 
 def test_anothers_object_looks_like_one_that_does_not_exist(
     http, operations, victim, foreigners, tenant_of_all
 ):
-    keys = {READ: foreigners["secret"], OWNER: foreigners["organisation"]}
+    keys = {
+        READ: foreigners["secret"],
+        ERASE: foreigners["admin"],
+        OWNER: foreigners["organisation"],
+    }
     compared = 0
     for method, path in operations:
         key = keys.get(KINDS[method, path])
@@ -210,6 +230,7 @@ def test_whatever_a_foreigner_asks_the_victim_keeps_everything(
     assert [(key["label"], key["revoked"]) for key in keys] == [
         ("", False),
         ("", False),
+        (MARKER, False),
         (MARKER, False),
     ]
     assert tenant.ask("/v1/failed-events", min_position=tenant.head())["total"] == 1

@@ -15,13 +15,14 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
+from commands.erasures import Wanted, request
 from domain.tracking import Aliased, Client, Grouped, Identified, Refused, Tracked, Unmerged
 from infrastructure import checkpoints, erasures, relay
 from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.database import open_engine, open_log
 from infrastructure.enrichment import Enrichment
 from infrastructure.eraser import Eraser
-from infrastructure.erasures import Erasure
+from infrastructure.erasures import Erasure, ErasureRegister
 from infrastructure.event_projector import EventProjector
 from infrastructure.event_store.reader import read_log_id
 from infrastructure.read_models import ReadModels
@@ -159,12 +160,13 @@ class System:
 
     # --- erasing ---------------------------------------------------------------------------
 
-    def ask(self, app: UUID, *ids: str) -> Erasure:
+    def ask(self, app: UUID, distinct_id: str) -> Erasure:
+        wanted = Wanted(app, distinct_id, None, uuid4(), uuid4())
         with self.engine.begin() as connection:
-            return erasures.add(
-                connection, app_id=app, erasure_id=uuid4(), requested_by=uuid4(), reason=None,
-                ids=ids,
-            )  # fmt: skip
+            made = request(ErasureRegister(connection), wanted)
+            found = erasures.find(connection, app, made)
+        assert found is not None
+        return found
 
     def finish(self, erasure: Erasure, seconds: float = 60) -> Erasure:
         """Works until it is done."""
@@ -176,8 +178,8 @@ class System:
             time.sleep(0.1)
         return found
 
-    def erase(self, app: UUID, *ids: str) -> Erasure:
-        return self.finish(self.ask(app, *ids))
+    def erase(self, app: UUID, distinct_id: str) -> Erasure:
+        return self.finish(self.ask(app, distinct_id))
 
     def state(self, erasure: Erasure) -> Erasure:
         with self.engine.connect() as connection:
