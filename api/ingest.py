@@ -25,7 +25,7 @@ from api.dialects.request import Answer
 from api.errors import OUR_FAULT
 from api.reply import Headers, Reply, problem_reply, refusal, reply, send_reply
 from commands.ingest import Outcome, Status, take
-from domain.errors import AppizerError, TooLarge
+from domain.errors import AppizerError, Rejected, TooLarge
 from domain.limits import MAX_REQUEST_BYTES
 from domain.tracking import Client
 from infrastructure.bootstrap import Adapters
@@ -36,6 +36,7 @@ _received = Counter("appizer_ingest_messages", "Messages by what became of them"
 _counters = {status: _received.labels(status) for status in get_args(Status)}
 _reader = ThreadPoolExecutor(1, thread_name_prefix="long bodies")
 _LONG_BYTES = 256 * 1024  # a thread costs more than reading an ordinary batch of 100
+_NO_PERSON = "is part of another route here; name the person by another of their ids"
 T = TypeVar("T")
 
 
@@ -71,6 +72,9 @@ def ingest_route(adapters: Adapters) -> ASGIRouteHandler:
     @asgi(sorted(CALLS), copy_scope=False)
     async def ingest(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == ScopeType.HTTP
+        if scope["method"] != "POST":  # DELETE of a person whose id is the last word of this path
+            await send_reply(send, refusal(Rejected("user_id", _NO_PERSON)))
+            return
         try:
             await send_reply(send, await _serve(respond, scope, receive))
         except _Gone:

@@ -21,10 +21,12 @@ TAKEN = {
     "/v1/batch": "OPTIONS, POST",
     "/v1/t": "OPTIONS, POST",
     "/v1/users": "OPTIONS, POST",
-    "/v1/users/batch": "GET, HEAD, OPTIONS, POST",  # also the person whose id is `batch`
-    "/v1/users/x": "GET, HEAD, OPTIONS",
-    "/v1/users/a%2Fb": "GET, HEAD, OPTIONS",
+    "/v1/users/batch": "DELETE, GET, HEAD, OPTIONS, POST",  # also the person whose id is `batch`
+    "/v1/users/x": "DELETE, GET, HEAD, OPTIONS",
+    "/v1/users/a%2Fb": "DELETE, GET, HEAD, OPTIONS",
     "/v1/users/x/events": "GET, HEAD, OPTIONS",
+    "/v1/erasures": "GET, HEAD, OPTIONS",
+    f"/v1/erasures/{KEY_ID}": "GET, HEAD, OPTIONS",
     "/v1/analytics/trends": "OPTIONS, POST",
     "/v1/failed-events": "GET, HEAD, OPTIONS",
     f"/v1/failed-events/{KEY_ID}/replay": "OPTIONS, POST",
