@@ -27,7 +27,8 @@ from commands import aliases as commands
 from commands.aliases import Cut
 from domain.admission import checked_id
 from domain.errors import Conflict, LinkRefused, NotCaughtUp, Rejected
-from domain.identity import Reason, is_junk
+from domain.identity import Reason
+from domain.junk import is_junk
 from domain.limits import MAX_NAME_CHARS, MAX_WAIT_SECONDS
 from domain.tracking import Aliased
 from infrastructure.bootstrap import Adapters

@@ -13,7 +13,6 @@ their repetition change nothing. A refused link stays: it may hold once another 
 `Network` gives what taking all links anew would give, touching only the persons concerned.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -25,43 +24,6 @@ Reason = Literal["junk_id", "cycle", "two_known_users", "too_many_ids", "unmerge
 Outcome = Literal["linked", "already_linked"] | Reason
 Key = tuple[datetime, bytes]  # timestamp, id of the event
 Pair = tuple[int, int]  # numbers of two distinct ids, the lower one first
-
-_JUNK = frozenset(
-    (
-        "anon",
-        "anonymous",
-        "anonymousid",
-        "anonymous_id",
-        "distinctid",
-        "distinct_id",
-        "email",
-        "false",
-        "guest",
-        "id",
-        "n/a",
-        "nan",
-        "nil",
-        "none",
-        "not_authenticated",
-        "null",
-        "true",
-        "undefined",
-        "unknown",
-        "userid",
-        "user_id",
-        "[object object]",
-        "{}",
-        "[]",
-    )
-)
-_NOTHING = re.compile(r"[-_.0\s]*")  # 0, 0000, 00000000-0000-0000-0000-000000000000, -
-_QUOTES = "'\"`()<>"
-
-
-def is_junk(distinct_id: str) -> bool:
-    """Whether it is what programs send for nobody in particular."""
-    word = distinct_id.strip().strip(_QUOTES).strip().casefold()
-    return word in _JUNK or _NOTHING.fullmatch(word) is not None
 
 
 def pair_of(one: int, other: int) -> Pair:
@@ -110,16 +72,12 @@ class Source(Protocol):
     def registers_around(self, numbers: Collection[int]) -> Mapping[Pair, Register]:
         """All with one of these ids."""
 
-    def links_after(self, pair: Pair, key: Key) -> Iterable[tuple[Key, bool]]:
-        """Every link that was said of the pair with a later key: (key, forced)."""
-
-
-class Changed(NamedTuple):
-    """From this position on the id belongs to another person."""
-
-    position: int
-    number: int
-    person: int
+    def links_after(
+        self, pairs: Collection[Pair], key: Key
+    ) -> Mapping[Pair, Sequence[tuple[Key, bool]]]:
+        """Every link that was said of one of the pairs with a later key: (key, forced). There may
+        be other pairs among them.
+        """
 
 
 class Network:
@@ -246,21 +204,13 @@ class Network:
     def unlink(self, position: int, key: Key, pairs: Sequence[Pair]) -> None:
         self.load([number for pair in pairs for number in pair])
         self.load_registers(pairs)
+        cut = [pair for pair in pairs if _is_cut(self._registers[pair], key)]
+        later = self._source.links_after(cut, key) if cut else {}
+        for pair in cut:
+            self._write(pair, _after(later.get(pair, ()), key))
         for pair in pairs:
-            register = self._registers[pair]
-            if register.unlinked is None or register.unlinked < key:
-                self._write(pair, self._after(pair, key))
             self._heard(pair, key)
         self._settle(position, {number for pair in pairs for number in pair})
-
-    def _after(self, pair: Pair, key: Key) -> Register:
-        """The register as it is after an un-merge: links said later hold on."""
-        later = sorted(self._source.links_after(pair, key))
-        return Register(
-            linked=next((found for found, forced in later if not forced), None),
-            forced=next((found for found, forced in later if forced), None),
-            unlinked=key,
-        )
 
     def _outcome(self, pair: Pair, *, forced: bool, joined: bool) -> Outcome:
         register = self._registers[pair]
@@ -418,6 +368,19 @@ def _join(
     name.update(dict.fromkeys(moved, one))
     known = [at for at in (since[one], since[other]) if at is not None]
     since[one] = min(known, default=None)
+
+
+def _is_cut(register: Register, key: Key) -> bool:
+    return register.unlinked is None or register.unlinked < key
+
+
+def _after(later: Sequence[tuple[Key, bool]], key: Key) -> Register:
+    """The register as it is after an un-merge: links said later hold on."""
+    return Register(
+        linked=min((found for found, forced in later if not forced), default=None),
+        forced=min((found for found, forced in later if forced), default=None),
+        unlinked=key,
+    )
 
 
 def _with_link(register: Register, key: Key, *, forced: bool) -> Register:

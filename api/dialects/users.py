@@ -18,7 +18,7 @@ from api.user_ids import public_id
 from commands.ingest import Outcome, Submitted
 from domain.admission import UNREADABLE, Arrival, Clock, check_size, checked_object, may_hold_nul
 from domain.errors import Rejected
-from domain.identity import is_junk
+from domain.junk import is_junk
 from domain.operations import checked_operations
 from domain.tracking import EMPTY, Identified
 

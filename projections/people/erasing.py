@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Connection, Integer, Text, bindparam, delete, or_, select, update
 from sqlalchemy.types import BigInteger
 
-from domain.identity import is_junk
+from domain.junk import is_junk
 from domain.traits import fold
 from projections.array_rows import arrays, columns
 from projections.people.said import read_said

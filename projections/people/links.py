@@ -16,9 +16,9 @@ from domain.identity import (
     Outcome,
     Pair,
     Register,
-    is_junk,
     pair_of,
 )
+from domain.junk import is_junk
 from domain.tracking import Aliased, Identified, Unmerged
 from projections.array_rows import arrays, columns, insert_rows, insert_statement
 from projections.people.tables import distinct_ids, link_history, links, person_changes
@@ -90,24 +90,17 @@ class DbSource:
         low = _registers(self._connection.execute(_AROUND_LOW, given))
         return low | _registers(self._connection.execute(_AROUND_HIGH, given))
 
-    def links_after(self, pair: Pair, key: Key) -> Iterable[tuple[Key, bool]]:
-        low, high = pair
-        h = link_history.c
-        stored = select(h.timestamp, h.event_id, h.key_id).where(
-            h.app_number == self._app, h.low == low, h.high == high, h.verb == "link"
-        )
-        found = [
-            (row.timestamp, row.event_id, row.key_id)
-            for row in self._connection.execute(stored.where(h.timestamp >= key[0]))
-        ]
-        found += [
-            (one.timestamp, one.event_id, one.key_id)
-            for one in self._pending
-            if (one.low, one.high, one.verb) == (low, high, "link")
-        ]
-        return [
-            ((at, event), forced is not None) for at, event, forced in found if (at, event) > key
-        ]
+    def links_after(
+        self, pairs: Collection[Pair], key: Key
+    ) -> Mapping[Pair, Sequence[tuple[Key, bool]]]:
+        given = columns(zip(*pairs, strict=True), "low", "high") | {"app": self._app}
+        stored = self._connection.execute(_LINKS_SINCE, given | {"since": key[0]})
+        found: dict[Pair, list[tuple[Key, bool]]] = defaultdict(list)
+        for one in (*stored, *self._pending):
+            at = (one.timestamp, one.event_id)
+            if one.verb == "link" and one.outcome not in NOT_TAKEN and at > key:
+                found[one.low, one.high].append((at, one.key_id is not None))
+        return found
 
 
 def _registers(rows: Iterable[Any]) -> dict[Pair, Register]:
@@ -253,7 +246,14 @@ def steps_by_app(steps: Iterable[tuple[int, Step]]) -> dict[int, list[Step]]:
 
 _app: BindParameter[int] = bindparam("app")
 _numbers = arrays(number=Integer())
-_one = distinct_ids.alias("one")
+_asked = (  # each person once, however many of its ids are asked for
+    select(distinct_ids.c.person)
+    .distinct()
+    .join(_numbers, distinct_ids.c.number == _numbers.c.number)
+    .where(distinct_ids.c.app_number == _app)
+    .cte("asked")
+    .prefix_with("MATERIALIZED")
+)
 _PERSONS_OF = (
     select(
         distinct_ids.c.number,
@@ -261,13 +261,8 @@ _PERSONS_OF = (
         distinct_ids.c.known_since,
         distinct_ids.c.newest_link,
     )
-    .distinct()
-    .join(
-        _one,
-        (_one.c.app_number == distinct_ids.c.app_number) & (_one.c.person == distinct_ids.c.person),
-    )
-    .join(_numbers, _one.c.number == _numbers.c.number)
-    .where(_one.c.app_number == _app)
+    .join(_asked, distinct_ids.c.person == _asked.c.person)
+    .where(distinct_ids.c.app_number == _app)
 )
 _each = arrays(app_number=Integer(), number=Integer())
 _PERSON_OF_EACH = select(
@@ -289,6 +284,14 @@ _AROUND_HIGH = (
     select(links)
     .join(_numbers, links.c.high == _numbers.c.number)
     .where(links.c.app_number == _app)
+)
+_LINKS_SINCE = (
+    select(link_history)
+    .join(
+        _pair_of_ids,
+        (link_history.c.low == _pair_of_ids.c.low) & (link_history.c.high == _pair_of_ids.c.high),
+    )
+    .where(link_history.c.app_number == _app, link_history.c.timestamp >= bindparam("since"))
 )
 _MOVED = ("app_number", "number", "person", "newest_link")
 _moved = arrays(app_number=Integer(), number=Integer(), person=Integer(), newest_link=_TIME)

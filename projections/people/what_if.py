@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from sqlalchemy import BindParameter, Connection, Integer, bindparam, select
 
-from domain.identity import Network, Outcome, Pair, is_junk
+from domain.identity import Network, Outcome, Pair
+from domain.junk import is_junk
 from domain.traits import fold
 from domain.unmerging import cut_alias, later_than_all
 from projections.array_rows import arrays, columns

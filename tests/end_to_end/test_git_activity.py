@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -110,3 +111,80 @@ def test_a_rollup_says_the_same_as_the_rows(imported):
     )
     assert (rollup["source"], rows["source"]) == ("day", "rows")
     assert rollup["data"] == rows["data"]
+
+
+class Linked:
+    """Whom the pairs make one person: a union-find with nothing of the project's own code."""
+
+    def __init__(self, pairs):
+        self.parent = {}
+        for one, other in pairs:
+            self.parent[self.of(one)] = self.of(other)
+
+    def of(self, user):
+        self.parent.setdefault(user, user)
+        while self.parent[user] != user:
+            user = self.parent[user]
+        return user
+
+
+def pairs_and_months():
+    """Every user with every committer of theirs, and the users of each month."""
+    pairs, months = set(), defaultdict(set)
+    with gzip.open(FILE, "rt", encoding="utf-8", newline="") as text:
+        for row in csv.DictReader(text):
+            months[row["timestamp"][:7]].add(row["user"])
+            if row["committer"] and row["committer"] != row["user"]:
+                pairs.add((row["user"], row["committer"]))
+    return sorted(pairs), months
+
+
+def uniques_by_month(instance, **more):
+    question = {"from": "2005-01-01", "to": "2026-12-31", "interval": "month", **more}
+    (series,) = ask_trends(instance, **question, measure="unique")["data"]["series"]
+    return {value["start"][:7]: value["value"] for value in series["values"] if value["value"]}
+
+
+def admin_of(instance):
+    """Posts with an admin's key, which may join two known users."""
+    organisation = {"Authorization": f"Bearer {instance.keys['org_key']}"}
+    url = f"{instance.url}/v1/apps/{instance.keys['app_id']}/keys"
+    made = httpx.post(url, headers=organisation, json={"kind": "admin"}, timeout=60)
+    http = httpx.Client(
+        base_url=instance.url, headers={"Authorization": f"Bearer {made.json()['key']}"}, timeout=60
+    )
+
+    def post(path, body):
+        answer = http.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    return post
+
+
+def test_users_linked_with_their_committers_and_unlinked_again_count_as_the_file_says(imported):
+    instance, first, _ = imported
+    post = admin_of(instance)
+    pairs, months = pairs_and_months()
+    apart = {month: len(users) for month, users in months.items()}
+    assert uniques_by_month(instance, min_position=first["position"]) == apart
+
+    def link(pair):
+        body = {"user_id": pair[0], "alias_id": pair[1], "force": True, "reason": "committed it"}
+        return post("/v1/users/aliases", body)
+
+    with ThreadPoolExecutor(24) as several:
+        answers = list(several.map(link, pairs))
+    assert {answer["outcome"] for answer in answers} <= {"linked", "already_linked"}
+    before, after = min(a["position"] for a in answers) - 1, max(a["position"] for a in answers)
+    linked = Linked(pairs)
+    joined = {month: len({linked.of(user) for user in users}) for month, users in months.items()}
+    assert sum(joined.values()) < sum(apart.values())
+    assert uniques_by_month(instance, min_position=after) == joined
+
+    some_of_each = {linked.of(user): user for user, _ in pairs}
+    for user in some_of_each.values():
+        last = post(f"/v1/users/{user}/unmerge", {"since": before})["position"]
+    assert uniques_by_month(instance, min_position=last) == apart
+    assert uniques_by_month(instance, known_at=after) == joined
+    assert uniques_by_month(instance, known_at=before) == apart

@@ -13,10 +13,10 @@ from domain.identity import (
     Register,
     Side,
     edges_of,
-    is_junk,
     pair_of,
     refuses,
 )
+from domain.junk import is_junk
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 MOST = 5  # ids of one person, in these tests
@@ -50,8 +50,11 @@ class Memory:
     def registers_around(self, numbers):
         return {p: r for p, r in self.found.items() if set(p) & set(numbers)}
 
-    def links_after(self, pair, key):
-        return [(k, forced) for p, k, forced in self.said if p == pair and k > key]
+    def links_after(self, pairs, key):
+        return {
+            pair: [(k, forced) for p, k, forced in self.said if p == pair and k > key]
+            for pair in pairs
+        }
 
     def keep(self, network):
         for number in list(network._person):
