@@ -7,7 +7,7 @@ import runpy
 import sys
 import time
 
-ALL = ("decode", "ingest", "relay", "system", "rebuild", "trends")
+ALL = ("decode", "ingest", "relay", "system", "rebuild", "trends", "erasure")
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from domain.errors import NotFound, Rejected
-from domain.identity import is_junk
+from domain.junk import is_junk
 from domain.limits import MAX_REASON_CHARS
 
 
