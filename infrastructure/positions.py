@@ -23,6 +23,10 @@ _STANDING = text(
 )
 
 
+_HEAD = text("SELECT coalesce(max(notification_id), 0) FROM log.events")
+_POSITION_AT = text("SELECT log.position_at(:at)")
+
+
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """`lag_ms`: how long the oldest event that is not in the read model has been on the log."""
 
@@ -30,6 +34,10 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     position: int
     head: int
     lag_ms: float
+
+    def at(self, position: int | None) -> "Standing":
+        """Of an answer that stops at a position before."""
+        return self if position is None else msgspec.structs.replace(self, position=position)
 
     @property
     def lag(self) -> int:
@@ -54,6 +62,16 @@ class Positions:
     def of(self, name: str) -> Standing:
         standings = self._read(name)
         return standings[0] if standings else Standing(name=name, position=0, head=0, lag_ms=0.0)
+
+    def head(self) -> int:
+        """The last position of the log."""
+        with self._engine.connect() as connection:
+            return int(connection.execute(_HEAD).scalar_one())
+
+    def position_at(self, at: datetime) -> int:
+        """The last position that was recorded at or before this instant; 0 for none."""
+        with self._engine.connect() as connection:
+            return int(connection.execute(_POSITION_AT, {"at": at}).scalar_one())
 
     async def reached(self, name: str, min_position: int | None, *, seconds: float) -> Standing:
         """Waits until the read model has the position; raises NotCaughtUp after `seconds`."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+from domain.past import NOW, Past
 from domain.trends import ALL, NONE, OTHER, Buckets, Kind, Question, Series
 from projections.conditions import Parameters, all_of, group_key, typed, value_of
 from projections.events import TABLE, rollup
@@ -67,18 +68,6 @@ FROM (
     ) ARRAY JOIN pairs AS pair
     GROUP BY other, shown, bucket
 ) GROUP BY other, shown"""
-
-
-class Past(NamedTuple):
-    """`known_at`: as the log stood at this position; `as_of`: of events up to this time. None: all
-    that there is now.
-    """
-
-    known_at: int | None = None
-    as_of: datetime | None = None
-
-
-NOW = Past()
 
 
 def plan(
