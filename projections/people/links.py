@@ -19,8 +19,8 @@ from domain.identity import (
     pair_of,
 )
 from domain.junk import is_junk
-from domain.tracking import Aliased, Identified, Unmerged
-from projections.array_rows import arrays, columns, insert_rows, insert_statement
+from domain.tracking import Aliased, Identified, Message, Unmerged
+from projections.array_rows import arrays, columns, each, insert_rows, insert_statement
 from projections.people.tables import distinct_ids, link_history, links, person_changes
 from projections.projection import Recorded
 
@@ -150,8 +150,7 @@ def _pairs(step: Step) -> Iterator[Pair]:
 
 def _taken(network: Network, app_number: int, step: Step) -> list[Written]:
     assert step.recorded is not None
-    event, event_id = step.recorded.event, step.recorded.stream_id.bytes
-    key = (event.timestamp, event_id)  # type: ignore[attr-defined]  # all that link have one
+    event, key = step.recorded.event, _key_of(step.recorded)
     if isinstance(event, Unmerged):
         pairs = sorted(set(_pairs(step)))
         network.unlink(step.position, key, pairs)
@@ -178,6 +177,16 @@ def _taken(network: Network, app_number: int, step: Step) -> list[Written]:
         outcome = network.link(step.position, key, *step.numbers, forced=key_id is not None)
     pair = pair_of(*step.numbers)
     return [Written(app_number, step.position, *pair, *key, "link", outcome, key_id, note)]
+
+
+def _key_of(recorded: Recorded) -> Key:
+    """A link that says no time of its own happened when it was recorded, in the order of the log:
+    so no link that was made later comes before one that was answered already.
+    """
+    event: Any = recorded.event
+    if isinstance(event, Message) and event.original_timestamp is None:
+        return recorded.recorded_at, recorded.position.to_bytes(16)
+    return event.timestamp, recorded.stream_id.bytes
 
 
 def _flush(connection: Connection, app_number: int, network: Network) -> None:
@@ -247,51 +256,58 @@ def steps_by_app(steps: Iterable[tuple[int, Step]]) -> dict[int, list[Step]]:
 _app: BindParameter[int] = bindparam("app")
 _numbers = arrays(number=Integer())
 _asked = (  # each person once, however many of its ids are asked for
-    select(distinct_ids.c.person)
+    each(
+        _numbers,
+        select(distinct_ids.c.person).where(
+            distinct_ids.c.app_number == _app, distinct_ids.c.number == _numbers.c.number
+        ),
+    )
     .distinct()
-    .join(_numbers, distinct_ids.c.number == _numbers.c.number)
-    .where(distinct_ids.c.app_number == _app)
     .cte("asked")
     .prefix_with("MATERIALIZED")
 )
-_PERSONS_OF = (
+_PERSONS_OF = each(
+    _asked,
     select(
         distinct_ids.c.number,
         distinct_ids.c.person,
         distinct_ids.c.known_since,
         distinct_ids.c.newest_link,
-    )
-    .join(_asked, distinct_ids.c.person == _asked.c.person)
-    .where(distinct_ids.c.app_number == _app)
+    ).where(distinct_ids.c.app_number == _app, distinct_ids.c.person == _asked.c.person),
 )
 _each = arrays(app_number=Integer(), number=Integer())
-_PERSON_OF_EACH = select(
-    distinct_ids.c.app_number, distinct_ids.c.number, distinct_ids.c.person
-).join(
+_PERSON_OF_EACH = each(
     _each,
-    (distinct_ids.c.app_number == _each.c.app_number) & (distinct_ids.c.number == _each.c.number),
+    select(distinct_ids.c.app_number, distinct_ids.c.number, distinct_ids.c.person).where(
+        distinct_ids.c.app_number == _each.c.app_number,
+        distinct_ids.c.number == _each.c.number,
+    ),
 )
 _pair_of_ids = arrays(low=Integer(), high=Integer())
-_REGISTERS = (
-    select(links)
-    .join(_pair_of_ids, (links.c.low == _pair_of_ids.c.low) & (links.c.high == _pair_of_ids.c.high))
-    .where(links.c.app_number == _app)
+_REGISTERS = each(
+    _pair_of_ids,
+    select(links).where(
+        links.c.app_number == _app,
+        links.c.low == _pair_of_ids.c.low,
+        links.c.high == _pair_of_ids.c.high,
+    ),
 )
-_AROUND_LOW = (
-    select(links).join(_numbers, links.c.low == _numbers.c.number).where(links.c.app_number == _app)
+_AROUND_LOW = each(
+    _numbers,
+    select(links).where(links.c.app_number == _app, links.c.low == _numbers.c.number),
 )
-_AROUND_HIGH = (
-    select(links)
-    .join(_numbers, links.c.high == _numbers.c.number)
-    .where(links.c.app_number == _app)
+_AROUND_HIGH = each(
+    _numbers,
+    select(links).where(links.c.app_number == _app, links.c.high == _numbers.c.number),
 )
-_LINKS_SINCE = (
-    select(link_history)
-    .join(
-        _pair_of_ids,
-        (link_history.c.low == _pair_of_ids.c.low) & (link_history.c.high == _pair_of_ids.c.high),
-    )
-    .where(link_history.c.app_number == _app, link_history.c.timestamp >= bindparam("since"))
+_LINKS_SINCE = each(
+    _pair_of_ids,
+    select(link_history).where(
+        link_history.c.app_number == _app,
+        link_history.c.low == _pair_of_ids.c.low,
+        link_history.c.high == _pair_of_ids.c.high,
+        link_history.c.timestamp >= bindparam("since"),
+    ),
 )
 _MOVED = ("app_number", "number", "person", "newest_link")
 _moved = arrays(app_number=Integer(), number=Integer(), person=Integer(), newest_link=_TIME)

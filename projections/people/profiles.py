@@ -1,58 +1,124 @@
 """Who somebody is now."""
 
-from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Integer,
+    Text,
+    bindparam,
+    case,
+    cast,
+    func,
+    select,
+)
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.selectable import FromClause
 
 from domain.traits import Traits
-from projections.people.tables import distinct_ids, persons
+from projections.array_rows import arrays, columns
+from projections.people import shown
+from projections.people.shown import MOST_IDS, Member, Profile, Totals
+from projections.people.tables import distinct_ids, group_members, persons
 
-_decode_folded = msgspec.json.Decoder(Traits).decode
-
-
-class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """`traits`: name -> {value, timestamp, position}; `messages`: how many the id has sent."""
-
-    number: int
-    messages: int
-    first_seen: datetime | None
-    last_seen: datetime | None
-    traits: dict[str, dict[str, Any]]
+_decode_traits = msgspec.json.Decoder(Traits).decode
+_decode_members = msgspec.json.Decoder(list[Member]).decode
+_decode_groups = msgspec.json.Decoder(list[tuple[str, str, int]]).decode
 
 
 def find_profile(connection: Connection, app_number: int, distinct_id: str) -> Profile | None:
-    d = distinct_ids.c
-    of_id = select(d.person).where(d.app_number == app_number, d.distinct_id == distinct_id)
-    person = connection.execute(of_id).scalar()
-    if person is None:
+    """None: nobody has this id. All of it is as of one moment, since it is one statement."""
+    row = connection.execute(_PROFILE, {"app": app_number, "id": distinct_id}).one()
+    if row.asked is None:
         return None
-    row = connection.execute(
-        select(func.sum(d.messages), func.min(d.first_seen), func.max(d.last_seen)).where(
-            d.app_number == app_number, d.person == person
-        )
-    ).one()
-    return Profile(
-        number=person,
-        messages=int(row[0]),
-        first_seen=row[1],
-        last_seen=row[2],
-        traits=_traits_of(connection, app_number, person),
+    traits = {} if row.folded is None else _decode_traits(row.folded)
+    members = shown.chosen(_decode_members(row.members), row.asked)
+    senders = {member.number: member.distinct_id for member in members}
+    missing = shown.numbers_in(traits) - senders.keys()
+    return shown.profile(
+        members,
+        Totals(row.ids, int(row.messages), row.first_seen, row.last_seen),
+        traits,
+        senders=senders | find_ids(connection, app_number, missing),
+        groups=_decode_groups(row.groups or "[]"),
     )
 
 
-def _traits_of(connection: Connection, app_number: int, person: int) -> dict[str, dict[str, Any]]:
-    of_person = (persons.c.app_number == app_number) & (persons.c.person == person)
-    folded = connection.execute(select(persons.c.folded).where(of_person)).scalar()
-    if folded is None:
+def find_ids(connection: Connection, app_number: int, numbers: set[int]) -> dict[int, str]:
+    """Number -> id."""
+    if not numbers:
         return {}
-    return {
-        name: {
-            "value": msgspec.json.decode(trait.value),
-            "timestamp": trait.timestamp,
-            "position": trait.position,
-        }
-        for name, trait in _decode_folded(folded).items()
-        if trait.is_set
-    }
+    given = columns([tuple(numbers)], "number") | {"app": app_number}
+    return {row.number: row.distinct_id for row in connection.execute(_IDS, given)}
+
+
+def read_traits(folded: str | None) -> Traits:
+    """From persons.folded."""
+    return {} if folded is None else _decode_traits(folded)
+
+
+def age(of: Any) -> list[ColumnElement[Any]]:
+    """As shown.age sorts. `of`: the columns of distinct_ids."""
+    return [
+        of.known_since.asc().nulls_last(),
+        case((of.known_since.is_(None), of.first_seen)).asc().nulls_last(),
+        of.distinct_id,
+    ]
+
+
+_app: BindParameter[int] = bindparam("app", type_=Integer())
+_given = arrays(number=Integer())
+_IDS = (
+    select(distinct_ids.c.number, distinct_ids.c.distinct_id)
+    .join(_given, distinct_ids.c.number == _given.c.number)
+    .where(distinct_ids.c.app_number == _app)
+)
+
+
+def _array(*values: Any) -> ColumnElement[Any]:
+    return func.json_agg(func.json_build_array(*values))
+
+
+def _profile() -> Any:
+    d, m, p = distinct_ids.c, group_members.c, persons.c
+    wanted = bindparam("id", type_=Text())
+    me = select(d.number, d.person).where(d.app_number == _app, d.distinct_id == wanted).cte("me")
+    person = select(me.c.person).scalar_subquery()
+    ids = select(distinct_ids).where(d.app_number == _app, d.person == person).cte("ids")
+    groups = (
+        select(m.group_type, m.group_id, func.min(m.position).label("since"))
+        .join(ids, (m.app_number == _app) & (m.number == ids.c.number))
+        .group_by(m.group_type, m.group_id)
+        .order_by(m.group_type.collate("C"), m.group_id.collate("C"))
+        .subquery()
+    )
+    return select(
+        func.count().label("ids"),
+        func.coalesce(func.sum(ids.c.messages), 0).label("messages"),
+        func.min(ids.c.first_seen).label("first_seen"),
+        func.max(ids.c.last_seen).label("last_seen"),
+        select(me.c.number).scalar_subquery().label("asked"),
+        select(cast(_array(*_columns(_some(ids, me))), Text)).scalar_subquery().label("members"),
+        select(cast(_array(*groups.c), Text)).scalar_subquery().label("groups"),
+        select(p.folded)
+        .where(p.app_number == _app, p.person == person)
+        .scalar_subquery()
+        .label("folded"),
+    ).select_from(ids)
+
+
+def _some(ids: FromClause, me: FromClause) -> FromClause:
+    """The oldest, and the one that was asked for."""
+    oldest = select(ids).order_by(*age(ids.c)).limit(MOST_IDS)
+    asked = select(ids).where(ids.c.number == select(me.c.number).scalar_subquery())
+    return oldest.union(asked).subquery()
+
+
+def _columns(of: FromClause) -> list[ColumnElement[Any]]:
+    """In the order of a Member."""
+    return [of.c[name] for name in Member.__struct_fields__]
+
+
+_PROFILE = _profile()

@@ -1,16 +1,17 @@
 """What was said of people, message by message, and what that folds into: traits of persons."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Integer, Text, delete, select
 from sqlalchemy.dialects.postgresql import insert
 
+from domain.limits import MAX_ID_CHARS
 from domain.tracking import EMPTY, Aliased, Grouped, Identified, Message
 from domain.traits import Said, Traits, fold, folded_in
-from projections.array_rows import arrays, columns, insert_rows, insert_statement
+from projections.array_rows import arrays, columns, each, insert_rows, insert_statement
 from projections.people.tables import distinct_ids, persons, said
 from projections.projection import Recorded
 
@@ -35,6 +36,7 @@ def _row(app: int, number: int, recorded: Recorded) -> tuple[object, ...]:
         recorded.stream_id.bytes,
         event.timestamp,
         _kind(event),
+        bool(event.user_id),
         _text(getattr(event, "traits", EMPTY)),
         _text(getattr(event, "operations", EMPTY)),
         *group,
@@ -142,47 +144,65 @@ def _write(connection: Connection, done: dict[Person, Traits], gone: Collection[
     insert_rows(connection, _UPSERT, rows)
 
 
-def _documents(traits: Traits) -> tuple[str, str]:
-    """The values alone, to search in, and all that is known of each. jsonb has no NUL."""
+def _documents(traits: Traits) -> tuple[str, str, str | None]:
+    """The values alone, to search in, all that is known of each, and the e-mail address to search
+    by. jsonb has no NUL.
+    """
     ordered = dict(sorted(traits.items()))
     values = {name: trait.value for name, trait in ordered.items() if trait.is_set}
     searched = _encode(values).decode().replace("\\u0000", "\\ufffd")
-    return searched, _encode(ordered).decode()
+    return searched, _encode(ordered).decode(), searched_email(values)
+
+
+def searched_email(values: Mapping[str, msgspec.Raw]) -> str | None:
+    """In the form in which it is searched, from traits: name -> JSON. Else the index can't hold
+    it.
+    """
+    raw = values.get("email")
+    email = None if raw is None else msgspec.json.decode(raw)
+    if not isinstance(email, str):
+        return None
+    return email.lower().replace("\0", "\ufffd")[:MAX_ID_CHARS]
 
 
 _INSERT = insert_statement(said)
 _given = arrays(app_number=Integer(), person=Integer())
-_FOLDED = select(persons).join(
+_FOLDED = each(
     _given,
-    (persons.c.app_number == _given.c.app_number) & (persons.c.person == _given.c.person),
+    select(persons.c.app_number, persons.c.person, persons.c.folded).where(
+        persons.c.app_number == _given.c.app_number, persons.c.person == _given.c.person
+    ),
 )
-_SAID_OF = (
-    select(said, distinct_ids.c.person)
-    .join(
-        distinct_ids,
-        (said.c.app_number == distinct_ids.c.app_number) & (said.c.number == distinct_ids.c.number),
-    )
-    .join(
-        _given,
-        (distinct_ids.c.app_number == _given.c.app_number)
-        & (distinct_ids.c.person == _given.c.person),
-    )
-    .where(said.c.kind == "identify", (said.c.traits.is_not(None) | said.c.operations.is_not(None)))
+_ids = each(
+    _given,
+    select(distinct_ids.c.app_number, distinct_ids.c.number, distinct_ids.c.person).where(
+        distinct_ids.c.app_number == _given.c.app_number, distinct_ids.c.person == _given.c.person
+    ),
+).cte("ids")
+_SAID_OF = each(
+    _ids,
+    select(said, _ids.c.person).where(
+        said.c.app_number == _ids.c.app_number,
+        said.c.number == _ids.c.number,
+        said.c.kind == "identify",
+        said.c.traits.is_not(None) | said.c.operations.is_not(None),
+    ),
 )
 _REMOVE = delete(persons).where(
     persons.c.app_number == _given.c.app_number, persons.c.person == _given.c.person
 )
-_rows = arrays(app_number=Integer(), person=Integer(), traits=Text(), folded=Text())
+_rows = arrays(app_number=Integer(), person=Integer(), traits=Text(), folded=Text(), email=Text())
 _insert = insert(persons).from_select(
-    ["app_number", "person", "traits", "folded"],
+    ["app_number", "person", "traits", "folded", "email"],
     select(
         _rows.c.app_number,
         _rows.c.person,
         _rows.c.traits.cast(persons.c.traits.type),
         _rows.c.folded,
+        _rows.c.email,
     ),
 )
 _UPSERT = _insert.on_conflict_do_update(
     index_elements=["app_number", "person"],
-    set_={name: _insert.excluded[name] for name in ("traits", "folded")},
+    set_={name: _insert.excluded[name] for name in ("traits", "folded", "email")},
 )

@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.types import TypeEngine
 
 from domain.tracking import Aliased, Message, Unmerged
-from projections.array_rows import arrays, columns
+from projections.array_rows import arrays, columns, each
 from projections.people.tables import distinct_ids
 
 Id = tuple[int, str]  # app number, distinct id
@@ -173,10 +173,12 @@ def find_many_numbers(connection: Connection, most: int) -> list[tuple[int, list
 _TIME = DateTime(timezone=True)
 
 _wanted = arrays(app_number=Integer(), distinct_id=Text())
-_FIND = select(distinct_ids.c.app_number, distinct_ids.c.distinct_id, distinct_ids.c.number).join(
+_FIND = each(
     _wanted,
-    (distinct_ids.c.app_number == _wanted.c.app_number)
-    & (distinct_ids.c.distinct_id == _wanted.c.distinct_id),
+    select(distinct_ids.c.app_number, distinct_ids.c.distinct_id, distinct_ids.c.number).where(
+        distinct_ids.c.app_number == _wanted.c.app_number,
+        distinct_ids.c.distinct_id == _wanted.c.distinct_id,
+    ),
 )
 _LAST_NUMBER = select(func.coalesce(func.max(distinct_ids.c.number), 0)).where(
     distinct_ids.c.app_number == bindparam("app")
@@ -196,6 +198,8 @@ _COLUMNS = tuple(_COUNTED)
 _BY_INDEX = select(
     func.set_config("enable_hashjoin", "off", True),
     func.set_config("enable_mergejoin", "off", True),
+    func.set_config("enable_seqscan", "off", True),
+    func.set_config("enable_bitmapscan", "off", True),
 )
 _counted = arrays(**_COUNTED)
 _BEFORE = literal_column("old.known_since", _TIME)  # PostgreSQL 18: the row as it was

@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Index,
@@ -23,7 +24,7 @@ distinct_ids = Table(
     "distinct_ids",
     metadata,
     Column("app_number", Integer, primary_key=True),
-    Column("distinct_id", Text, primary_key=True),
+    Column("distinct_id", Text(collation="C"), primary_key=True),  # its index finds prefixes
     Column("number", Integer, nullable=False),
     Column("messages", BigInteger, nullable=False),  # sent with this id
     Column("first_seen", _TIME),  # by the event's own time
@@ -46,6 +47,7 @@ said = Table(
     Column("event_id", LargeBinary, nullable=False),
     Column("timestamp", _TIME, nullable=False),
     Column("kind", Text, nullable=False),  # identify, alias, group
+    Column("known", Boolean, nullable=False),  # whether the sender stood there as a user id
     Column("traits", Text),  # JSON as received; of a group: the group's
     Column("operations", Text),
     Column("group_type", Text),
@@ -84,8 +86,8 @@ link_history = Table(
     Column("position", BigInteger, primary_key=True),
     Column("low", Integer, primary_key=True),
     Column("high", Integer, primary_key=True),
-    Column("timestamp", _TIME, nullable=False),
-    Column("event_id", LargeBinary, nullable=False),
+    Column("timestamp", _TIME, nullable=False),  # the key's; see links.py
+    Column("event_id", LargeBinary, nullable=False),  # the key's second part
     Column("verb", Text, nullable=False),  # link, unlink
     Column("outcome", Text, nullable=False),  # domain/identity.Outcome; of an unlink: unlinked
     Column("key_id", Text),  # who forced or cut it
@@ -112,6 +114,8 @@ persons = Table(
     Column("person", Integer, primary_key=True),
     Column("traits", JSONB, nullable=False),  # name -> value
     Column("folded", Text, nullable=False),  # name -> domain/traits.Trait, JSON
+    Column("email", Text(collation="C")),  # said.searched_email
+    Index("persons_by_email", "app_number", "email"),
 )
 groups = Table(
     "groups",
