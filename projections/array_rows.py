@@ -5,9 +5,21 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Table, Text, bindparam, cast, func, insert, select
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    func,
+    insert,
+    select,
+    true,
+)
 from sqlalchemy.sql.dml import Insert
-from sqlalchemy.sql.selectable import TableValuedAlias
+from sqlalchemy.sql.selectable import FromClause, TableValuedAlias
 from sqlalchemy.types import TypeEngine
 
 
@@ -58,6 +70,15 @@ def arrays(**types: TypeEngine[Any]) -> TableValuedAlias:
     given = [cast(bindparam(f"given_{n}", type_=Text()), ARRAY(kind)) for n, kind in types.items()]
     rows = func.unnest(*given).table_valued(*types, name="given", with_ordinality="ordinal")
     return rows.render_derived()
+
+
+def each(given: FromClause, found: Select[Any]) -> Select[Any]:
+    """What `found` gives for each of the rows `given`, which it names in its conditions: by an
+    index, in their order. A plain join is left to the planner, which knows nothing of how many are
+    given, nor of a table that has just grown, and reads all of a table for each row at times.
+    """
+    of_one = found.correlate(given).offset(0).lateral()  # OFFSET keeps it from becoming a join
+    return select(*of_one.c).select_from(given.join(of_one, true()))
 
 
 def insert_statement(table: Table) -> Insert:
