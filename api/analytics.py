@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from api.shapes import check_body
-from api.waiting import caught_up
+from api.time_machine import reached, read_past
 from domain.trends import Question, Series, check
 from infrastructure.bootstrap import Adapters
 from projections import trends
@@ -47,8 +47,9 @@ async def show_trends(
 ) -> TrendsAnswer:
     check_body(await request.body(), Question)
     buckets = check(data)
-    standing = await caught_up(adapters, READ_MODEL, data.min_position)
-    plan = trends.plan(data, buckets, app_number=reader.app_number or 0)
+    past = await read_past(adapters, data.known_at, data.as_of)
+    standing = await reached(adapters, (READ_MODEL,), data.min_position, past)
+    plan = trends.plan(data, buckets, app_number=reader.app_number or 0, past=past)
     started = time.perf_counter()
     answer = await asyncio.to_thread(
         adapters.analytics.query, plan.sql, plan.parameters, plan.settings

@@ -32,7 +32,8 @@ class Question(
 ):
     """`start` (`from` in JSON) and `to` have the forms of domain/moments.py. A date is that whole
     day in `timezone`, the last one included; a time is an instant (in `timezone` if it has no
-    offset), and `to` is then excluded. `event` None: all events.
+    offset), and `to` is then excluded. `event` None: all events. `known_at` and `as_of` are the
+    two times to ask at (domain/past.py), as they come over the wire.
     """
 
     start: str | int
@@ -44,6 +45,8 @@ class Question(
     breakdown: Breakdown | None = None
     where: tuple[Where, ...] = ()
     min_position: int | None = None
+    known_at: str | int | None = None
+    as_of: str | int | None = None
 
 
 class Value(msgspec.Struct, frozen=True):

@@ -200,3 +200,15 @@ def test_uniques_are_as_the_log_stood(shop):
     assert shop.uniques(known_at=linked) == 1
     assert shop.uniques(known_at=apart) == 2
     assert shop.uniques(known_at=apart - 1) == 1
+
+
+def test_trends_are_of_what_had_happened_by_then(shop, problem):
+    shop.track(user_id="ada", at="2026-03-01T12:00:00Z")
+    shop.track(user_id="eve", at="2026-03-02T12:00:00.000001Z")
+    assert shop.uniques(as_of="2026-03-01") == 1
+    assert shop.uniques(as_of="2026-03-02T12:00:00Z") == 1
+    assert shop.uniques(as_of="2026-03-02T12:00:00.000001Z") == 2
+    asked = {"from": "2026-01-01", "to": "2027-01-01", "known_at": 10**12}
+    headers = shop.tenant.bearer(shop.tenant.secret_key)
+    answer = shop.tenant.http.post("/v1/analytics/trends", headers=headers, json=asked)
+    problem(answer, 400, "INVALID_REQUEST", field="known_at")
