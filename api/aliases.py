@@ -154,7 +154,8 @@ def _alias(
 
 async def _link(adapters: Adapters, writer: Caller, alias: Aliased) -> Linked:
     assert writer.app_id is not None  # only an app's keys may write
-    stored = await commands.link(adapters.log, writer.app_id, alias)
+    barred = await adapters.barred.of(writer.app_id)
+    stored = await commands.link(adapters.log, writer.app_id, alias, barred)
     if stored.status == "conflict":
         raise Conflict("message_id was used before with other content", field="message_id")
     position = stored.position or 0
@@ -202,7 +203,8 @@ def _read_outcome(adapters: Adapters, writer: Caller, position: int) -> str:
 
 async def _unmerge(adapters: Adapters, writer: Caller, cut: Cut, tried: Tried) -> Unmerged:
     assert writer.app_id is not None  # only an app's keys may write
-    position = await commands.unmerge(adapters.log, writer.app_id, cut, adapters.clock())
+    barred = await adapters.barred.of(writer.app_id)
+    position = await commands.unmerge(adapters.log, writer.app_id, cut, adapters.clock(), barred)
     await _is_applied(adapters, position)
     return Unmerged(
         user_id=cut.user_id,

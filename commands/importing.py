@@ -7,7 +7,7 @@ rows. So a file that is imported again, or has grown, adds only what is new.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ from commands.ingest import (
 )
 from commands.ports import Clock, Log
 from domain.admission import Arrival, arrived
+from domain.erasures import Barred
 from domain.errors import Overloaded, Rejected
 from domain.limits import MAX_EVENT_BYTES
 from domain.tracking import Client, Refused
@@ -195,9 +196,12 @@ class Settled(NamedTuple):
 
 
 class Import(msgspec.Struct, frozen=True, kw_only=True):
-    """`admit` judges a body by the rules of the dialect whose name is `dialect`."""
+    """`admit` judges a body by the rules of the dialect whose name is `dialect`; `barred` says
+    which of the app's ids were erased.
+    """
 
     log: Log
+    barred: Callable[[UUID], Awaitable[Barred | None]]
     clock: Clock
     app_id: UUID
     admit: Callable[[bytes, Arrival], Message]
@@ -262,13 +266,23 @@ async def _settled(
 ) -> Settled:
     outcomes = await task
     conflicts = _conflicts(batch, outcomes, places)
+    refusals = [*batch.refusals, *conflicts, *_barred(batch, outcomes)]
     kept = await _take(job, [_kept(job, batch.arrival, each) for each in conflicts])
     return Settled(
         batch.rows[-1].number,
         outcomes,
-        sorted(batch.refusals + conflicts, key=lambda refusal: refusal.row.number),
+        sorted(refusals, key=lambda refusal: refusal.row.number),
         max(outcome.position or 0 for outcome in (*outcomes, *kept)),
     )
+
+
+def _barred(batch: _Batch, outcomes: Sequence[Outcome]) -> list[Refusal]:
+    """Rows that were messages and named an id that was erased."""
+    return [
+        Refusal(row, outcome.field or "", outcome.reason or "")
+        for row, message, outcome in zip(batch.rows, batch.submitted, outcomes, strict=True)
+        if outcome.status == "rejected" and not isinstance(message, Refused)
+    ]
 
 
 def _conflicts(batch: _Batch, outcomes: Sequence[Outcome], places: Places) -> list[Refusal]:
@@ -298,7 +312,7 @@ async def _take(job: Import, submitted: Sequence[Submitted]) -> list[Outcome]:
     """Tries again while the store restarts."""
     for _ in range(_TRIES - 1):
         try:
-            return await take(job.log, job.app_id, submitted)
+            return await take(job.log, job.app_id, submitted, await job.barred(job.app_id))
         except Overloaded as error:
             await asyncio.sleep(error.retry_after)
-    return await take(job.log, job.app_id, submitted)
+    return await take(job.log, job.app_id, submitted, await job.barred(job.app_id))

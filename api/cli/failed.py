@@ -18,6 +18,7 @@ from api.dialects.calls import readmit
 from commands.ingest import NOT_REPLAYABLE, Replay, replay
 from domain.errors import AppizerError, NotFound
 from domain.tracking import Refused
+from infrastructure.barred import BarredIds
 from infrastructure.database import open_engine, open_log
 from infrastructure.event_store.group_commit import GroupCommit
 from infrastructure.parked import Parked, list_parked, retry_parked
@@ -246,6 +247,8 @@ async def _take_refused(settings: Settings, pages: Pages, tally: _Tally) -> None
         queue_events=settings.queue_events,
         commit_events=settings.commit_events,
     )
+    engine = open_engine(settings.database_url, pool_size=1)
+    barred = BarredIds(engine)
     log.start()
     try:
         with streams_of(settings) as streams:
@@ -255,16 +258,20 @@ async def _take_refused(settings: Settings, pages: Pages, tally: _Tally) -> None
                     continue
                 (event,) = streams.load(UUID(one.id))
                 assert isinstance(event, Refused)
-                tally.add(one, await _take(log, one, event))
+                tally.add(one, await _take(log, one, event, barred))
     finally:
         await log.close()
+        barred.close()
+        engine.dispose()
 
 
-async def _take(log: GroupCommit, failure: Failure, refused: Refused) -> str | None:
+async def _take(
+    log: GroupCommit, failure: Failure, refused: Refused, barred: BarredIds
+) -> str | None:
     assert failure.app is not None
     wanted = Replay(failure.app, UUID(failure.id).bytes, refused, readmit)
     try:
-        outcome = await replay(log, wanted, datetime.now(UTC))
+        outcome = await replay(log, wanted, datetime.now(UTC), await barred.of(failure.app))
     except AppizerError as error:
         return error.message
     return None if outcome.status != "conflict" else f"{outcome.field} {outcome.reason}"

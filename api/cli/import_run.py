@@ -25,8 +25,9 @@ from commands.ingest import Message
 from domain.admission import Arrival, arrived
 from domain.errors import AppizerError, Rejected
 from domain.tracking import Client
+from infrastructure.barred import BarredIds
 from infrastructure.csv_rows import Unreadable
-from infrastructure.database import open_log
+from infrastructure.database import open_engine, open_log
 from infrastructure.event_store.group_commit import GroupCommit
 from infrastructure.event_store.reader import read_log_id
 from infrastructure.import_files import Milestone, digest
@@ -201,8 +202,11 @@ async def _import(given: _Job, summary: Summary) -> None:
         queue_events=max(settings.queue_events, 4 * options.batch),
         commit_events=settings.commit_events,
     )
+    engine = open_engine(settings.database_url, pool_size=1)
+    barred = BarredIds(engine)
     job = Import(
         log=log,
+        barred=barred.of,
         clock=_now,
         app_id=app_id,
         admit=kind.admit,
@@ -221,6 +225,8 @@ async def _import(given: _Job, summary: Summary) -> None:
             watcher.done()
     finally:
         await log.close()
+        barred.close()
+        engine.dispose()
 
 
 def _milestone(settings: Settings, origin: Origin, app_id: UUID, planned: Plan) -> Milestone:

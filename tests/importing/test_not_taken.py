@@ -2,11 +2,15 @@
 
 import json
 import subprocess
+from uuid import UUID
 
 import pytest
 
 from api.cli.exits import Exit
+from commands.erasures import Wanted
 from commands.import_places import Places
+from infrastructure.database import open_engine
+from infrastructure.erasures import ErasureRegister
 
 HEAD = "message_id,event,user,time\n"
 
@@ -129,3 +133,19 @@ def test_places_name_the_first_row_of_a_position():
     assert [places.row_at(p) for p in (2, 3, 4, 5, 9, 10, 11, 12, 13, 14)] == [
         None, 5, 6, None, None, 1, 2, 4, 8, None,
     ]  # fmt: skip
+
+
+def test_rows_of_somebody_who_was_erased_are_told_and_not_kept(
+    imported, database_url, app_id, query
+):
+    imported("m1,a,ada,2026-01-01\nm2,a,bob,2026-01-01\n")
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        wanted = Wanted(UUID(app_id), "ada", None, UUID(int=1), UUID(int=2))
+        ErasureRegister(connection).add(wanted, ["ada"])
+    engine.dispose()
+    answer = imported("m3,a,bob,2026-01-02\nm4,a,ada,2026-01-02\nm5,,ada,2026-01-02\n")
+    assert "row 2: user_id was erased" in answer.err
+    assert answer.code == Exit.FAILED
+    assert query("SELECT count(*) FROM log.events WHERE topic = 'tracked.v1'") == [(3,)]
+    assert query("SELECT count(*) FROM log.events WHERE topic = 'refused.v1'") == [(0,)]
