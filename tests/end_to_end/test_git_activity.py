@@ -145,26 +145,28 @@ def uniques_by_month(instance, **more):
     return {value["start"][:7]: value["value"] for value in series["values"] if value["value"]}
 
 
-def admin_of(instance):
+@pytest.fixture(scope="module")
+def post(imported):
     """Posts with an admin's key, which may join two known users."""
+    instance = imported[0]
     organisation = {"Authorization": f"Bearer {instance.keys['org_key']}"}
     url = f"{instance.url}/v1/apps/{instance.keys['app_id']}/keys"
     made = httpx.post(url, headers=organisation, json={"kind": "admin"}, timeout=60)
-    http = httpx.Client(
-        base_url=instance.url, headers={"Authorization": f"Bearer {made.json()['key']}"}, timeout=60
-    )
+    headers = {"Authorization": f"Bearer {made.json()['key']}"}
+    with httpx.Client(base_url=instance.url, headers=headers, timeout=60) as http:
 
-    def post(path, body):
-        answer = http.post(path, json=body)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+        def posted(path, body):
+            answer = http.post(path, json=body)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
 
-    return post
+        yield posted
 
 
-def test_users_linked_with_their_committers_and_unlinked_again_count_as_the_file_says(imported):
+def test_users_linked_with_their_committers_and_unlinked_again_count_as_the_file_says(
+    imported, post
+):
     instance, first, _ = imported
-    post = admin_of(instance)
     pairs, months = pairs_and_months()
     apart = {month: len(users) for month, users in months.items()}
     assert uniques_by_month(instance, min_position=first["position"]) == apart
