@@ -13,7 +13,7 @@ their repetition change nothing. A refused link stays: it may hold once another 
 `Network` gives what taking all links anew would give, touching only the persons concerned.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
@@ -83,7 +83,9 @@ class Source(Protocol):
 class Network:
     """Links and persons of one app, as far as they were needed; changes are kept for the caller.
 
-    `known_before`: what `known_since` was where the source has a later state already.
+    `known_before`: what `known_since` was where the source has a later state already. `fresh`: ids
+    that the source knows nothing of. `persons`: those of other ids, where they are known, so that
+    nothing has to be asked for what changes nothing.
     """
 
     def __init__(
@@ -91,10 +93,14 @@ class Network:
         source: Source,
         known_before: Mapping[int, datetime | None] | None = None,
         *,
+        fresh: Collection[int] = (),
+        persons: Mapping[int, int] | None = None,
         most_ids: int = MAX_IDS_PER_PERSON,
     ) -> None:
         self._source = source
         self._known_before = known_before or {}
+        self._persons = persons or {}
+        self._fresh = frozenset(fresh)
         self._most_ids = most_ids
         self._known: dict[int, datetime | None] = {}
         self._newest: dict[int, datetime | None] = {}
@@ -102,11 +108,14 @@ class Network:
         self._members: dict[int, set[int]] = {}
         self._registers: dict[Pair, Register] = {}
         self._around: dict[int, set[Pair]] = defaultdict(set)
-        self._complete: set[int] = set()  # ids whose registers are all here
+        self._origin: dict[int, int] = {}  # the persons that there were before
+        self._complete = set(fresh)  # ids whose registers are all here
         self.changes: dict[tuple[int, int], int] = {}  # (position, number) -> person
         self.touched: set[int] = set()  # ids with another person or newest link
         self.rewritten: set[Pair] = set()
         self.shaken: set[int] = set()  # persons that lost or gained an id
+        for number in fresh:
+            self._add(Id(number, number, None, None))
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -123,14 +132,37 @@ class Network:
 
     def load_registers(self, pairs: Iterable[Pair]) -> None:
         missing = [pair for pair in pairs if pair not in self._registers]
-        if missing:
-            self._keep(self._source.registers(missing))
-            for pair in missing:
-                self._registers.setdefault(pair, Register())
+        stored = [pair for pair in missing if self._fresh.isdisjoint(pair)]
+        if stored:
+            self._keep(self._source.registers(stored))
+        for pair in missing:
+            self._registers.setdefault(pair, Register())
 
     def person(self, number: int) -> int:
         self.load([number])
         return self._person[number]
+
+    def has(self, number: int) -> bool:
+        """Whether it was loaded: no other has changed."""
+        return number in self._person
+
+    def now(self, number: int) -> int:
+        """The person, without loading all of it where it is known."""
+        if number in self._person or number not in self._persons:
+            return self.person(number)
+        return self._persons[number]
+
+    def sources(self) -> dict[int, set[int] | None]:
+        """Of each person that was shaken and has ids: the persons there were before whose ids it
+        has, all of each. None: of one of them it has some only.
+        """
+        found = {p: {self._origin[n] for n in self._members[p]} for p in self.shaken}
+        ends = Counter(origin for origins in found.values() for origin in origins)
+        return {
+            person: origins if all(ends[origin] == 1 for origin in origins) else None
+            for person, origins in found.items()
+            if origins
+        }
 
     def members(self, person: int) -> frozenset[int]:
         self.load([person])
@@ -154,7 +186,7 @@ class Network:
         known = self._known_before.get(found.number, found.known_since)
         self._known[found.number] = known
         self._newest[found.number] = found.newest_link
-        self._person[found.number] = found.person
+        self._person[found.number] = self._origin[found.number] = found.person
         self._members.setdefault(found.person, set()).add(found.number)
 
     def _keep(self, registers: Mapping[Pair, Register]) -> None:
@@ -183,7 +215,6 @@ class Network:
         """`one` and `other` are no junk."""
         if one == other:
             return "cycle"
-        self.load([one, other])
         pair = pair_of(one, other)
         register = self.register(pair)
         if register.unlinked is not None and key < register.unlinked:
@@ -191,6 +222,7 @@ class Network:
         before = register.forced if forced else register.linked
         if before is not None and before <= key:
             return self._outcome(pair, forced=forced, joined=False)
+        self.load(pair)
         was_one = self._person[one] == self._person[other]
         late = self._is_late(key, one, other)
         self._write(pair, _with_link(register, key, forced=forced))
@@ -215,7 +247,7 @@ class Network:
     def _outcome(self, pair: Pair, *, forced: bool, joined: bool) -> Outcome:
         register = self._registers[pair]
         reason = register.forced_reason if forced else register.linked_reason
-        if self._person[pair[0]] == self._person[pair[1]]:
+        if self.now(pair[0]) == self.now(pair[1]):
             return "linked" if joined else "already_linked"
         return reason or "linked"
 

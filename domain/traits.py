@@ -78,6 +78,28 @@ def _key(said: Said) -> tuple[datetime, bytes]:
     return said.timestamp, said.event_id
 
 
+def merged(parts: Sequence[Traits]) -> Traits | None:
+    """What the fold of all that was said in these folds would be. None: that can't be told from
+    them, because a trait of two of them was not only set.
+    """
+    found: Traits = {}
+    for part in parts:
+        for name in found.keys() & part.keys():
+            if not (found[name].plain and part[name].plain):
+                return None
+        newer = {
+            name: trait
+            for name, trait in part.items()
+            if name not in found or _last(found[name]) < _last(trait)
+        }
+        found |= newer
+    return found
+
+
+def _last(trait: Trait) -> tuple[datetime, bytes]:
+    return trait.last_timestamp, trait.last_event
+
+
 def folded_in(traits: Mapping[str, Trait], said: Said) -> tuple[Traits, bool]:
     """The traits that it changes. And whether it comes too late: the person's traits must then be
     folded anew.

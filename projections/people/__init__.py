@@ -4,18 +4,28 @@ One folder for one read model: tables.py; what `apply` does, in seen.py (ids are
 numbered), links.py (who is whom), said.py (traits), groups.py; and the questions, in profiles.py.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from domain.identity import Network
-from domain.tracking import Message, Tracked, Unmerged
+from domain.tracking import Aliased, Grouped, Identified, Tracked, Unmerged
 from domain.traits import Said
 from projections import apps
 from projections.people import groups, links, said
-from projections.people.links import CHANGE, Step, find_changes, find_outcome, linked_ids
+from projections.people.links import (
+    CHANGE,
+    Known,
+    Step,
+    find_changes,
+    find_outcome,
+    linked_ids,
+)
 from projections.people.profiles import Profile, find_profile
 from projections.people.said import Person
 from projections.people.seen import (
@@ -26,6 +36,7 @@ from projections.people.seen import (
     find_many_numbers,
     find_numbers,
     seen_in,
+    store,
 )
 from projections.people.tables import distinct_ids, metadata, name
 from projections.projection import Recorded
@@ -49,6 +60,7 @@ version = 2
 
 _Mentioned = tuple[int, int, Any]  # app number, position, Message or Unmerged
 _About = tuple[int, Recorded]  # app number, an event that is about people
+_MENTIONING = frozenset((Tracked, Identified, Aliased, Grouped, Unmerged))
 
 
 def apply(page: Sequence[Recorded], connection: Connection) -> None:
@@ -56,17 +68,18 @@ def apply(page: Sequence[Recorded], connection: Connection) -> None:
     if not mentioned:
         return
     seen = seen_in(mentioned)
-    counted = count(connection, seen)
-    numbers = _numbers(connection, about, counted)
-    networks = _link(connection, about, seen=seen, counted=counted, numbers=numbers)
+    asked = {key for app, recorded in about for key in _ids_in(app, recorded.event)}
+    counted = count(connection, seen, asked)
+    networks = _link(connection, about, seen, counted)
+    store(connection, seen, counted.numbers, partial(_belongs, networks))
     messages = [
-        (app, numbers[app, recorded.event.distinct_id], recorded)  # type: ignore[attr-defined]  # a Message has one
+        (app, counted.number((app, recorded.event.distinct_id)), recorded)  # type: ignore[attr-defined]  # a Message has one
         for app, recorded in about
         if recorded.event.__class__ is not Unmerged
     ]
     said.store(connection, messages)
     groups.apply(connection, messages)
-    _fold_in(connection, messages, networks)
+    _fold_in(connection, messages, networks, counted)
 
 
 def _sorted_out(
@@ -80,7 +93,7 @@ def _sorted_out(
     about: list[_About] = []
     for recorded in page:
         event = recorded.event
-        if recorded.app_id is None or not isinstance(event, Message | Unmerged):
+        if recorded.app_id is None or type(event) not in _MENTIONING:
             continue
         app = by_integer.get(recorded.app_id.int)
         if app is not None:
@@ -88,13 +101,6 @@ def _sorted_out(
             if event.__class__ is not Tracked:
                 about.append((app, recorded))
     return mentioned, about
-
-
-def _numbers(connection: Connection, about: Sequence[_About], counted: Counted) -> dict[Id, int]:
-    """Of all ids in what is about people."""
-    wanted = {key for app, recorded in about for key in _ids_in(app, recorded.event)}
-    missing = [key for key in wanted if key not in counted.numbers]
-    return counted.numbers | find_numbers(connection, missing)
 
 
 def _ids_in(app: int, event: Any) -> Iterator[Id]:
@@ -106,64 +112,86 @@ def _ids_in(app: int, event: Any) -> Iterator[Id]:
 
 
 def _link(
-    connection: Connection,
-    about: Sequence[_About],
-    *,
-    seen: dict[Id, Seen],
-    counted: Counted,
-    numbers: dict[Id, int],
+    connection: Connection, about: Sequence[_About], seen: dict[Id, Seen], counted: Counted
 ) -> dict[int, Network]:
     """App number -> its links, where any were spoken of or may hold no longer."""
-    steps = list(_link_steps(about, numbers))
-    linked = {(app, number) for app, step in steps for number in step.numbers}
-    known_before = {}
-    for key, found in counted.earlier.items():
-        known_before[key[0], found.number] = found.known_before
-        if found.newest_link is not None or (key[0], found.number) in linked:
-            steps += _known_steps(key[0], found.number, seen[key], found.known_before)
+    steps: dict[int, list[Step]] = defaultdict(list)
+    for app, step in _link_steps(about, counted):
+        steps[app].append(step)
+    linked = {(app, n) for app, of_app in steps.items() for step in of_app for n in step.numbers}
+    for key, found in counted.found.items():
+        app, number = key[0], found.number
+        if found.earlier and (found.newest_link is not None or (app, number) in linked):
+            steps[app] += _known_steps(number, seen[key], found.known_before)
     for key, number in counted.numbers.items():
         if (key[0], number) in linked:
-            known_before[key[0], number] = None
-            steps += _known_steps(key[0], number, seen[key], None)
-    return {
-        app: links.take(
-            connection,
-            app,
-            of_app,
-            {number: at for (of, number), at in known_before.items() if of == app},
-        )
-        for app, of_app in links.steps_by_app(steps).items()
-    }
+            steps[key[0]] += _known_steps(number, seen[key], None)
+    known = {app: Known({}, set(), {}) for app in steps}
+    _tell(known, counted, linked)
+    return {app: links.take(connection, app, of_app, known[app]) for app, of_app in steps.items()}
 
 
-def _link_steps(about: Sequence[_About], numbers: dict[Id, int]) -> Iterator[tuple[int, Step]]:
+def _link_steps(about: Sequence[_About], counted: Counted) -> Iterator[tuple[int, Step]]:
     for app, recorded in about:
         pairs = linked_ids(recorded.event)
         if pairs:
-            ids = tuple(numbers[app, distinct_id] for pair in pairs for distinct_id in pair)
+            ids = tuple([counted.number((app, one)) for pair in pairs for one in pair])
             yield app, Step(recorded.position, 1, ids, recorded=recorded)
 
 
-def _known_steps(app: int, number: int, seen: Seen, before: Any) -> Iterator[tuple[int, Step]]:
+def _tell(known: dict[int, Known], counted: Counted, linked: AbstractSet[Person]) -> None:
+    """Of each app, what was counted."""
+    for (app, _), number in counted.numbers.items():
+        if (app, number) in linked:
+            known[app].fresh.add(number)
+    for (app, _), found in counted.found.items():
+        if app in known:
+            known[app].persons[found.number] = found.person
+            if found.earlier:
+                known[app].before[found.number] = found.known_before
+
+
+def _known_steps(number: int, seen: Seen, before: Any) -> Iterator[Step]:
     for position, at in seen.known:
         if before is None or at < before:
-            yield app, Step(position, 0, (number,), known=at)
+            yield Step(position, 0, (number,), known=at)
+
+
+def _belongs(networks: dict[int, Network], app: int, number: int) -> tuple[int, Any]:
+    """The person of a new id, and when a link of it was last spoken of."""
+    network = networks.get(app)
+    if network is None or not network.has(number):
+        return number, None
+    return network.now(number), network.newest_link(number)
 
 
 def _fold_in(
     connection: Connection,
     messages: Sequence[tuple[int, int, Recorded]],
     networks: dict[int, Network],
+    counted: Counted,
 ) -> None:
-    fresh: dict[Person, list[Said]] = {}
-    spoken = [
-        (app, number, one)
-        for app, number, recorded in messages
-        if (one := said.said_of(number, recorded)) is not None
-    ]
-    persons = links.persons_of(connection, {(app, number) for app, number, _ in spoken})
-    for app, number, one in spoken:
-        fresh.setdefault((app, persons[app, number]), []).append(one)
-    moved = {(app, person) for app, network in networks.items() for person in network.shaken}
-    if fresh or moved:
-        said.fold_in(connection, fresh, moved)
+    fresh: dict[Person, list[Said]] = defaultdict(list)
+    persons = {(app, found.number): found.person for (app, _), found in counted.found.items()}
+    for app, number, recorded in messages:
+        one = said.said_of(number, recorded)
+        if one is not None:
+            network = networks.get(app)
+            if network is not None and network.has(number):
+                person = network.now(number)
+            else:
+                person = persons.get((app, number), number)
+            fresh[app, person].append(one)
+    new = {(app, number) for (app, _), number in counted.numbers.items()}
+    said.fold_in(connection, fresh, _shaken(networks), new)
+
+
+def _shaken(networks: dict[int, Network]) -> said.Shaken:
+    sources: dict[Person, set[Person] | None] = {}
+    gone: set[Person] = set()
+    for app, network in networks.items():
+        found = network.sources()
+        gone.update((app, person) for person in network.shaken - found.keys())
+        for person, of in found.items():
+            sources[app, person] = None if of is None else {(app, one) for one in of}
+    return said.Shaken(sources, gone)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, Connection, Integer, bindparam, select, update
@@ -120,27 +121,51 @@ def _key(at: datetime | None, event: bytes | None) -> Key | None:
     return None if at is None or event is None else (at, event)
 
 
+class Known(NamedTuple):
+    """Of the ids on a page, all of one app. `before`: the time since which they were known as user
+    ids before the steps that make them known; `fresh`: those not stored yet; `persons`: of others.
+    """
+
+    before: dict[int, datetime | None]
+    fresh: set[int]
+    persons: dict[int, int]
+
+
 def take(
     connection: Connection,
     app_number: int,
     steps: Sequence[Step],
-    known_before: Mapping[int, datetime | None],
+    known: Known,
 ) -> Network:
-    """Takes the steps of one app in their order and stores what comes of them. `known_before`: of
-    ids that the steps make known, what was known before them.
+    """Takes the steps of one app in their order and stores what comes of them, but for what belongs
+    to the rows of ids that are fresh.
     """
     written: list[Written] = []
-    network = Network(DbSource(connection, app_number, written), known_before)
-    network.load({number for step in steps for number in step.numbers})
+    source = DbSource(connection, app_number, written)
+    network = Network(source, known.before, fresh=known.fresh, persons=known.persons)
     network.load_registers({pair for step in steps for pair in _pairs(step)})
-    for step in sorted(steps, key=lambda step: step[:2]):
+    network.load({number for step in steps if _needs(network, step) for number in step.numbers})
+    for step in sorted(steps, key=_order):
         if step.known is not None:
             network.become_known(step.position, step.numbers[0], step.known)
         else:
             written += _taken(network, app_number, step)
-    _flush(connection, app_number, network)
+    _flush(connection, app_number, network, known.fresh)
     insert_rows(connection, _HISTORY, written)
     return network
+
+
+_order = itemgetter(0, 1)
+
+
+def _needs(network: Network, step: Step) -> bool:
+    """Whether it may change more than the history: most links are said again and again."""
+    if step.recorded is None or step.recorded.event.__class__ is Unmerged:
+        return True
+    key, register = _key_of(step.recorded), network.register(pair_of(*step.numbers))
+    is_forced = getattr(step.recorded.event, "forced_by", None) is not None
+    before = register.forced if is_forced else register.linked
+    return before is None or key < before
 
 
 def _pairs(step: Step) -> Iterator[Pair]:
@@ -189,10 +214,12 @@ def _key_of(recorded: Recorded) -> Key:
     return event.timestamp, recorded.stream_id.bytes
 
 
-def _flush(connection: Connection, app_number: int, network: Network) -> None:
+def _flush(
+    connection: Connection, app_number: int, network: Network, fresh: Collection[int]
+) -> None:
     moved = [
         (app_number, number, network.person(number), network.newest_link(number))
-        for number in sorted(network.touched)
+        for number in sorted(network.touched.difference(fresh))
     ]
     if moved:
         connection.execute(_MOVE, columns(zip(*moved, strict=True), *_MOVED))
@@ -215,17 +242,6 @@ def _register_row(register: Register) -> tuple[Any, ...]:
     return (*times, register.linked_reason, register.forced_reason)
 
 
-def persons_of(
-    connection: Connection, numbers: Collection[tuple[int, int]]
-) -> dict[tuple[int, int], int]:
-    """(app number, number of an id) -> the number of its person."""
-    if not numbers:
-        return {}
-    given = columns(zip(*numbers, strict=True), "app_number", "number")
-    rows = connection.execute(_PERSON_OF_EACH, given)
-    return {(row.app_number, row.number): row.person for row in rows}
-
-
 def find_outcome(connection: Connection, app_number: int, position: int) -> str | None:
     """What came of the link that the event at this position made."""
     h = link_history.c
@@ -244,13 +260,6 @@ def find_changes(
     query = select(*c).where(c.position > after, c.position <= upto).order_by(c.position, c.number)
     rows = connection.execute(query, execution_options={"yield_per": 10_000})
     yield from rows
-
-
-def steps_by_app(steps: Iterable[tuple[int, Step]]) -> dict[int, list[Step]]:
-    found: dict[int, list[Step]] = defaultdict(list)
-    for app, step in steps:
-        found[app].append(step)
-    return found
 
 
 _app: BindParameter[int] = bindparam("app")
@@ -274,14 +283,6 @@ _PERSONS_OF = each(
         distinct_ids.c.known_since,
         distinct_ids.c.newest_link,
     ).where(distinct_ids.c.app_number == _app, distinct_ids.c.person == _asked.c.person),
-)
-_each = arrays(app_number=Integer(), number=Integer())
-_PERSON_OF_EACH = each(
-    _each,
-    select(distinct_ids.c.app_number, distinct_ids.c.number, distinct_ids.c.person).where(
-        distinct_ids.c.app_number == _each.c.app_number,
-        distinct_ids.c.number == _each.c.number,
-    ),
 )
 _pair_of_ids = arrays(low=Integer(), high=Integer())
 _REGISTERS = each(

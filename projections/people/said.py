@@ -2,7 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Set as AbstractSet
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Integer, Text, delete, select
@@ -10,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from domain.limits import MAX_ID_CHARS
 from domain.tracking import EMPTY, Aliased, Grouped, Identified, Message
-from domain.traits import Said, Traits, fold, folded_in
+from domain.traits import Said, Traits, fold, folded_in, merged
 from projections.array_rows import arrays, columns, each, insert_rows, insert_statement
 from projections.people.tables import distinct_ids, persons, said
 from projections.projection import Recorded
@@ -72,36 +74,60 @@ def said_of(number: int, recorded: Recorded) -> Said | None:
     )
 
 
-def fold_in(
-    connection: Connection, fresh: dict[Person, list[Said]], moved: Collection[Person]
-) -> None:
-    """Brings the traits up to date: `fresh` was said of these persons just now, and is stored;
-    `moved` have other ids than before, or none.
+class Shaken(NamedTuple):
+    """Persons with other ids than before. `sources`: whose ids each has now, all of each of these
+    persons; None where it has some only of one. `gone`: those that have none.
     """
-    known = _find(connection, [person for person in fresh if person not in moved])
-    anew = set(moved)
+
+    sources: dict[Person, set[Person] | None]
+    gone: set[Person]
+
+
+def fold_in(
+    connection: Connection,
+    fresh: dict[Person, list[Said]],
+    shaken: Shaken,
+    new: AbstractSet[Person],
+) -> None:
+    """Brings the traits up to date: `fresh` was said of these persons just now, and is stored.
+    `new`: those that were not there before.
+    """
+    sources = {person: {person} for person in fresh} | shaken.sources
+    whole = {person: of for person, of in sources.items() if of is not None}
+    wanted = {one for of in whole.values() for one in of if one not in new}
+    known = _find(connection, wanted)
+    anew = sources.keys() - whole.keys()
     done: dict[Person, Traits] = {}
-    for person, messages in fresh.items():
-        if person in moved:
-            continue
-        folded = _folded(known.get(person, {}), messages)
+    for person, of in whole.items():
+        folded = _together([known[one] for one in of if one in known], fresh.get(person, ()))
         if folded is None:
             anew.add(person)
         elif folded:
             done[person] = folded
     done |= _fold_anew(connection, anew)
-    _write(connection, done, anew - done.keys())
+    gone = (shaken.gone | anew) - done.keys() - new
+    _write(connection, {p: t for p, t in done.items() if t is not known.get(p)}, gone)
+
+
+def _together(parts: Sequence[Traits], messages: Sequence[Said]) -> Traits | None:
+    """None: something came too late for what is folded already, or it can't be joined."""
+    traits = parts[0] if len(parts) == 1 else merged(parts)
+    if traits is None or not messages:
+        return traits
+    return _folded(traits, messages)
 
 
 def _folded(traits: Traits, messages: Iterable[Said]) -> Traits | None:
-    """None: something came too late for what is folded already."""
     traits = dict(traits)
-    for one in sorted(messages, key=lambda said: said.key):
+    for one in sorted(messages, key=_key):
         changed, is_late = folded_in(traits, one)
         if is_late:
             return None
         traits |= changed
     return traits
+
+
+_key = attrgetter("key")
 
 
 def _fold_anew(connection: Connection, wanted: Collection[Person]) -> dict[Person, Traits]:

@@ -4,7 +4,7 @@ Every id that a message mentions gets the app's next number, in log order: deter
 rebuild gives the same numbers, and small, so bitmaps of them are.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     cast,
+    false,
     func,
     literal_column,
     null,
@@ -30,6 +31,7 @@ from projections.array_rows import arrays, columns, each
 from projections.people.tables import distinct_ids
 
 Id = tuple[int, str]  # app number, distinct id
+Belong = Callable[[int, int], tuple[int, datetime | None]]
 _GROUP = 10_000  # numbers in one row of find_many_numbers
 
 
@@ -60,19 +62,30 @@ class Seen:
         return self.known[-1][1] if self.known else None
 
 
-class Earlier(NamedTuple):
-    """An id that was used as a user id at an earlier time than was known."""
+class Found(NamedTuple):
+    """An id that was there. `earlier`: it was used as a user id at an earlier time than was known,
+    which was `known_before`.
+    """
 
     number: int
+    person: int
     known_before: datetime | None
     newest_link: datetime | None
+    earlier: bool
 
 
 class Counted(NamedTuple):
-    """What there was before. The others are new."""
+    """Of the ids that were asked for and those known earlier: what there was before. And the
+    numbers of those that are new, which are still to be stored.
+    """
 
-    earlier: dict[Id, Earlier]
-    numbers: dict[Id, int]  # of those that are new
+    found: dict[Id, Found]
+    numbers: dict[Id, int]
+
+    def number(self, key: Id) -> int:
+        """Of an id that was asked for."""
+        number = self.numbers.get(key)
+        return self.found[key].number if number is None else number
 
 
 def seen_in(messages: Sequence[tuple[int, int, Message | Unmerged]]) -> dict[Id, Seen]:
@@ -108,20 +121,41 @@ def also_mentioned(message: Message) -> Iterator[str]:
         yield message.previous_id
 
 
-def count(connection: Connection, seen: dict[Id, Seen]) -> Counted:
-    """Adds to the ids that are there, and numbers the others."""
+def count(connection: Connection, seen: dict[Id, Seen], asked: Collection[Id]) -> Counted:
+    """Adds to the ids that are there, tells of those `asked`, and numbers the others."""
     connection.execute(_BY_INDEX)
-    given = columns(zip(*_rows(seen), strict=True), *_COLUMNS)
+    spoke = {key: of for key, of in seen.items() if of.messages}
+    found, missing = _add(connection, spoke, asked) if spoke else ({}, set())
+    if len(spoke) < len(seen):
+        silent = [key for key, of in seen.items() if not of.messages]
+        known = _find(connection, silent)
+        found |= known
+        missing.update(key for key in silent if key not in known)
+    return Counted(found, _number(connection, [key for key in seen if key in missing]))
+
+
+def _add(
+    connection: Connection, seen: dict[Id, Seen], asked: Collection[Id]
+) -> tuple[dict[Id, Found], set[Id]]:
+    """What is told of, and the ids that are not there."""
     keys = list(seen)
-    found = connection.execute(_COUNT, given | {"count": len(seen)}).all()
-    earlier = {
-        keys[row.ordinal - 1]: Earlier(row.number, row.known_before, row.newest_link)
-        for row in found
-        if row.number is not None
-    }
-    unknown = {row.ordinal for row in found if row.number is None}
-    new = {key: seen[key] for n, key in enumerate(seen, start=1) if n in unknown} if unknown else {}
-    return Counted(earlier, _number(connection, new))
+    rows = ((*row, int(key in asked)) for key, row in zip(keys, _rows(seen), strict=True))
+    given = columns(zip(*rows, strict=True), *_COLUMNS, "asked")
+    found: dict[Id, Found] = {}
+    missing: set[Id] = set()
+    for ordinal, number, *rest in connection.execute(_COUNT, given | {"count": len(seen)}):
+        key = keys[ordinal - 1]
+        if number is None:
+            missing.add(key)
+        else:
+            found[key] = Found(number, *rest)
+    return found, missing
+
+
+def _find(connection: Connection, ids: Sequence[Id]) -> dict[Id, Found]:
+    given = columns(zip(*ids, strict=True), "app_number", "distinct_id")
+    rows = connection.execute(_FIND, given)
+    return {(row[0], row[1]): Found(row[2], row[3], row[4], row[5], earlier=False) for row in rows}
 
 
 def _rows(seen: dict[Id, Seen]) -> Iterator[tuple[Any, ...]]:
@@ -130,10 +164,8 @@ def _rows(seen: dict[Id, Seen]) -> Iterator[tuple[Any, ...]]:
         yield app, distinct_id, of.messages, of.first, of.last, known_since
 
 
-def _number(connection: Connection, new: dict[Id, Seen]) -> dict[Id, int]:
-    """Stores ids that were never seen, each with its app's next number."""
-    if not new:
-        return {}
+def _number(connection: Connection, new: Sequence[Id]) -> dict[Id, int]:
+    """Each id's number: its app's next."""
     last: dict[int, int] = {}
     numbers = {}
     for key in new:
@@ -142,11 +174,23 @@ def _number(connection: Connection, new: dict[Id, Seen]) -> dict[Id, int]:
             last[app] = connection.execute(_LAST_NUMBER, {"app": app}).scalar_one()
         last[app] += 1
         numbers[key] = last[app]
-    rows = (
-        (*row, numbers[key], new[key].position) for key, row in zip(new, _rows(new), strict=True)
-    )
-    connection.execute(_NEW_IDS, columns(zip(*rows, strict=True), *_COLUMNS, "number", "position"))
     return numbers
+
+
+def store(
+    connection: Connection, seen: dict[Id, Seen], numbers: dict[Id, int], belong: Belong
+) -> None:
+    """New ids, with their numbers and what `belong` tells of (app number, number): the person, and
+    when a link of it was last spoken of.
+    """
+    if not numbers:
+        return
+    new = {key: seen[key] for key in numbers}
+    rows = (
+        (*row, number, new[key].position, *belong(key[0], number))
+        for (key, number), row in zip(numbers.items(), _rows(new), strict=True)
+    )
+    connection.execute(_NEW_IDS, columns(zip(*rows, strict=True), *_NEW))
 
 
 def find_numbers(connection: Connection, ids: Sequence[Id]) -> dict[Id, int]:
@@ -154,8 +198,7 @@ def find_numbers(connection: Connection, ids: Sequence[Id]) -> dict[Id, int]:
     if not ids:
         return {}
     connection.execute(_BY_INDEX)
-    rows = connection.execute(_FIND, columns(zip(*ids, strict=True), "app_number", "distinct_id"))
-    return {(row.app_number, row.distinct_id): row.number for row in rows}
+    return {key: found.number for key, found in _find(connection, ids).items()}
 
 
 def find_many_numbers(connection: Connection, most: int) -> list[tuple[int, list[str], list[int]]]:
@@ -175,7 +218,14 @@ _TIME = DateTime(timezone=True)
 _wanted = arrays(app_number=Integer(), distinct_id=Text())
 _FIND = each(
     _wanted,
-    select(distinct_ids.c.app_number, distinct_ids.c.distinct_id, distinct_ids.c.number).where(
+    select(
+        distinct_ids.c.app_number,
+        distinct_ids.c.distinct_id,
+        distinct_ids.c.number,
+        distinct_ids.c.person,
+        distinct_ids.c.known_since,
+        distinct_ids.c.newest_link,
+    ).where(
         distinct_ids.c.app_number == _wanted.c.app_number,
         distinct_ids.c.distinct_id == _wanted.c.distinct_id,
     ),
@@ -201,7 +251,7 @@ _BY_INDEX = select(
     func.set_config("enable_seqscan", "off", True),
     func.set_config("enable_bitmapscan", "off", True),
 )
-_counted = arrays(**_COUNTED)
+_counted = arrays(**_COUNTED, asked=Integer())
 _BEFORE = literal_column("old.known_since", _TIME)  # PostgreSQL 18: the row as it was
 _updated = (
     update(distinct_ids)
@@ -217,9 +267,11 @@ _updated = (
     )
     .returning(
         _counted.c.ordinal,
+        _counted.c.asked,
         distinct_ids.c.number,
-        distinct_ids.c.newest_link,
+        distinct_ids.c.person,
         _BEFORE.label("known_before"),
+        distinct_ids.c.newest_link,
         distinct_ids.c.known_since.is_distinct_from(_BEFORE).label("earlier"),
     )
     .cte("updated")
@@ -228,19 +280,26 @@ _all = func.generate_series(
     cast(1, BigInteger()), cast(bindparam("count"), BigInteger())
 ).column_valued("ordinal")
 _absent = select(_all).except_(select(_updated.c.ordinal)).subquery()
-# Those that were not there to update, without a number; and those known earlier than before.
+# Those that were not there to update, without a number; and those to tell of.
 _COUNT = select(
     _absent.c.ordinal,
     null().cast(Integer).label("number"),
-    null().cast(_TIME).label("newest_link"),
+    null().cast(Integer).label("person"),
     null().cast(_TIME).label("known_before"),
+    null().cast(_TIME).label("newest_link"),
+    false().label("earlier"),
 ).union_all(
     select(
-        _updated.c.ordinal, _updated.c.number, _updated.c.newest_link, _updated.c.known_before
-    ).where(_updated.c.earlier)
+        _updated.c.ordinal,
+        _updated.c.number,
+        _updated.c.person,
+        _updated.c.known_before,
+        _updated.c.newest_link,
+        _updated.c.earlier,
+    ).where(_updated.c.earlier | (_updated.c.asked == 1))
 )
-_new = arrays(**_COUNTED, number=Integer(), position=BigInteger())
-_NEW_IDS = insert(distinct_ids).from_select(
-    [*_COUNTED, "number", "position", "person"],
-    select(*(_new.c[name] for name in (*_COUNTED, "number", "position", "number"))),
+_NEW = (*_COLUMNS, "number", "position", "person", "newest_link")
+_new = arrays(
+    **_COUNTED, number=Integer(), position=BigInteger(), person=Integer(), newest_link=_TIME
 )
+_NEW_IDS = insert(distinct_ids).from_select(list(_NEW), select(*(_new.c[name] for name in _NEW)))
