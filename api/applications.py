@@ -16,10 +16,12 @@ from api import (
     erasures,
     events,
     failed_events,
+    groups,
     health,
     merge_previews,
     schema,
     sdk_documents,
+    user_history,
     users,
 )
 from api.auth import find_organisation, find_reader, find_writer
@@ -42,6 +44,8 @@ _WRITES = (
 )
 _READS = (
     *users.ROUTES,
+    *user_history.ROUTES,
+    *groups.ROUTES,
     *merge_previews.ROUTES,
     *erasures.READS,
     *events.ROUTES,

@@ -11,26 +11,23 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from api import cursors
-from api.paths import part_of_path
-from api.shapes import refusal
-from api.waiting import MinPosition, caught_up
+from api.reading import EVENTS, Cursor, Limit, names_meant
+from api.time_machine import AsOf, KnownAt, reached, read_past
+from api.waiting import MinPosition
+from api.where import WhereText, read_where
 from domain import conditions
-from domain.admission import UNREADABLE, checked_id
-from domain.conditions import Where
-from domain.errors import NotFound, Rejected
-from domain.json_objects import ROOT, examine
-from domain.limits import DEFAULT_PAGE, MAX_NAME_CHARS, MAX_PAGE
+from domain.errors import NotFound
+from domain.limits import DEFAULT_PAGE, MAX_NAME_CHARS
 from domain.moments import EXAMPLES, check_order, read_moment
+from domain.past import NOW
 from infrastructure.analytics_engine import LIGHT
 from infrastructure.bootstrap import Adapters
 from infrastructure.positions import Standing
 from projections import event_queries, people
 from projections.apps import Caller
 from projections.event_queries import EventFilter
+from projections.people.whose import find_whose
 
-READ_MODEL = "events"
-Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)]
-Cursor = Annotated[str | None, QueryParameter(description="`cursor` of the page before")]
 Name = Annotated[str | None, QueryParameter(max_length=MAX_NAME_CHARS)]
 From = Annotated[
     str | None,
@@ -40,14 +37,8 @@ To = Annotated[
     str | None,
     QueryParameter(description="the same; a date is that whole day, a time is excluded"),
 ]
-WhereText = Annotated[
-    str | None,
-    QueryParameter(
-        description='JSON: [{"property": "plan", "operator": "equals", "value": "pro"}]'
-    ),
-]
 
-_decode_where = msgspec.json.Decoder(tuple[Where, ...]).decode
+Numbers = tuple[int, ...]
 _UTC = ZoneInfo("UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -112,6 +103,8 @@ async def list_events(  # noqa: PLR0913, PLR0917  the query string names them, n
     limit: Limit = DEFAULT_PAGE,
     cursor: Cursor = None,
     min_position: MinPosition = None,
+    known_at: KnownAt = None,
+    as_of: AsOf = None,
 ) -> Events:
     first, end = _range(start, to)
     wanted = EventFilter(
@@ -119,53 +112,69 @@ async def list_events(  # noqa: PLR0913, PLR0917  the query string names them, n
         event=event_name,
         start=first,
         end=end,
-        where=_where(where),
+        where=read_where(where, conditions.check_all),
     )
-    if user_id is not None:
-        user_id = checked_id(user_id, "user_id")
-    query = cursors.query_of(wanted, user_id)
+    names = () if user_id is None else names_meant(user_id, "user_id")
+    query = cursors.query_of(wanted, names, known_at, as_of)
     wanted = _behind(cursor, query, wanted)
-    standing = await caught_up(adapters, READ_MODEL, min_position)
-    found = await asyncio.to_thread(_page, adapters, wanted, user_id, limit)
-    return _answer(found, limit, query, standing)
+    past = await read_past(adapters, known_at, as_of)
+    standing = await reached(adapters, _read_models(names), min_position, past)
+    wanted = msgspec.structs.replace(wanted, past=past)
+    found = await asyncio.to_thread(_page, adapters, wanted, names, limit)
+    return _answer(found or [], limit, query, standing)
 
 
 @get("/v1/users/{user_id:str}/events")
-async def list_events_of_user(
+async def list_events_of_user(  # noqa: PLR0913, PLR0917  the query string names them, not a caller
     adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     user_id: FromPath[str],
     limit: Limit = DEFAULT_PAGE,
     cursor: Cursor = None,
     min_position: MinPosition = None,
+    known_at: KnownAt = None,
+    as_of: AsOf = None,
 ) -> Events:
-    user_id = checked_id(part_of_path(user_id, "user_id"), "user_id")
+    names = names_meant(user_id, "user_id")
     wanted = EventFilter(app_number=reader.app_number or 0)
-    query = cursors.query_of(wanted, user_id)
+    query = cursors.query_of(wanted, names, known_at, as_of)
     wanted = _behind(cursor, query, wanted)
-    standing = await caught_up(adapters, READ_MODEL, min_position)
-    if await asyncio.to_thread(_number, adapters, wanted.app_number, user_id) is None:
+    past = await read_past(adapters, known_at, as_of)
+    standing = await reached(adapters, _read_models(names), min_position, past)
+    wanted = msgspec.structs.replace(wanted, past=past)
+    found = await asyncio.to_thread(_page, adapters, wanted, names, limit)
+    if found is None:
         raise NotFound("nobody with this id has sent an event")
-    found = await asyncio.to_thread(_page, adapters, wanted, user_id, limit)
     return _answer(found, limit, query, standing)
 
 
 @get("/v1/events/names")
-async def list_event_names(
+async def list_event_names(  # noqa: PLR0913, PLR0917  the query string names them, not a caller
     adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     prefix: FromQuery[str] = "",
     limit: Limit = 100,
     min_position: MinPosition = None,
+    known_at: KnownAt = None,
+    as_of: AsOf = None,
 ) -> EventNames:
-    standing = await caught_up(adapters, READ_MODEL, min_position)
-    query = event_queries.names(reader.app_number or 0, prefix=prefix, limit=limit)
-    answer = await asyncio.to_thread(adapters.analytics.query, query.sql, query.parameters, LIGHT)
+    past = await read_past(adapters, known_at, as_of)
+    standing = await reached(adapters, (EVENTS,), min_position, past)
+    query = event_queries.names(reader.app_number or 0, prefix=prefix, limit=limit, past=past)
+    settings = LIGHT if past == NOW else None
+    answer = await asyncio.to_thread(
+        adapters.analytics.query, query.sql, query.parameters, settings
+    )
     names = [
         EventName(event_name=name, count=count, first_day=first, last_day=last)
         for name, count, first, last in answer.rows
     ]
     return EventNames(names=names, position=standing.position, lag_ms=standing.lag_ms)
+
+
+def _read_models(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that must have come to a position: who a person was is in the other one."""
+    return (EVENTS, people.name) if names else (EVENTS,)
 
 
 def _range(start: str | None, to: str | None) -> tuple[datetime | None, datetime | None]:
@@ -177,31 +186,6 @@ def _range(start: str | None, to: str | None) -> tuple[datetime | None, datetime
     return first, end
 
 
-def _where(text: str | None) -> tuple[Where, ...]:
-    if text is None:
-        return ()
-    _check_exact(text)
-    try:
-        found = _decode_where(text)
-    except msgspec.ValidationError as error:
-        raise refusal(error, tuple[Where, ...], "where") from None
-    except UNREADABLE as error:
-        raise Rejected("where", f"is not a JSON list of conditions: {error}") from None
-    conditions.check_all(found)
-    return found
-
-
-def _check_exact(text: str) -> None:
-    """Raises Rejected for what the decoder would let pass: a key that comes twice, a number that
-    it would round.
-    """
-    try:
-        examine(b'{"where": %s}' % text.encode(), "")
-    except Rejected as error:
-        if error.field != ROOT:  # else it is no JSON, which the decoder tells by its own places
-            raise
-
-
 def _behind(cursor: str | None, query: bytes, wanted: EventFilter) -> EventFilter:
     """Where the page before ended."""
     found = cursors.decode(cursor, query)
@@ -209,20 +193,24 @@ def _behind(cursor: str | None, query: bytes, wanted: EventFilter) -> EventFilte
     return msgspec.structs.replace(wanted, before=before)
 
 
-def _number(adapters: Adapters, app_number: int, user_id: str) -> int | None:
-    key = (app_number, user_id)
+def _numbers(adapters: Adapters, wanted: EventFilter, names: tuple[str, ...]) -> Numbers | None:
+    """Of all ids of the person. None: there is no such person."""
     with adapters.engine.connect() as connection:
-        return people.find_numbers(connection, [key]).get(key)
+        for name in names:
+            whose = find_whose(connection, wanted.app_number, name, wanted.past.known_at)
+            if whose is not None:
+                return whose.numbers
+    return None
 
 
 def _page(
-    adapters: Adapters, wanted: EventFilter, user_id: str | None, limit: int
-) -> list[dict[str, Any]]:
-    if user_id is not None:
-        number = _number(adapters, wanted.app_number, user_id)
-        if number is None:
-            return []
-        wanted = msgspec.structs.replace(wanted, number=number)
+    adapters: Adapters, wanted: EventFilter, names: tuple[str, ...], limit: int
+) -> list[dict[str, Any]] | None:
+    """`names`: of one person, or of nobody for events of all. None: there is no such person."""
+    if names:
+        wanted = msgspec.structs.replace(wanted, numbers=_numbers(adapters, wanted, names))
+        if wanted.numbers is None:
+            return None
     since = _since(adapters, wanted, limit) if wanted.in_rollups else None
     query = event_queries.newest(wanted, since=since, limit=limit)
     answer = adapters.analytics.query(query.sql, query.parameters)
@@ -233,9 +221,9 @@ def _since(adapters: Adapters, wanted: EventFilter, limit: int) -> date | None:
     """The newest days hold enough; the first and last of a range may count only in part."""
     query = event_queries.days(wanted)
     certain = 0
-    for at, (day, count) in enumerate(
-        adapters.analytics.query(query.sql, query.parameters, LIGHT).rows
-    ):
+    settings = LIGHT if wanted.past == NOW else None  # of a past there are no rollups
+    answer = adapters.analytics.query(query.sql, query.parameters, settings)
+    for at, (day, count) in enumerate(answer.rows):
         certain += count if at else 0
         if certain >= limit:
             return date.fromisoformat(str(day))

@@ -13,6 +13,11 @@ def public_id(user_id: str) -> str:
     return _PREFIX + base64.urlsafe_b64encode(user_id.encode()).decode().rstrip("=")
 
 
+def is_public(given: str) -> bool:
+    """Whether it may be one of those."""
+    return given.startswith(_PREFIX)
+
+
 def user_id_of(public: str, field: str) -> str:
     """The other way round. Raises Rejected."""
     try:

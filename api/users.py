@@ -1,38 +1,67 @@
-"""Who is this person."""
+"""Who is this person, and which persons there are."""
 
 import asyncio
 from datetime import datetime
-from typing import Any
+from typing import Annotated
 
 import msgspec
 from litestar import get
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 
-from api.paths import part_of_path
-from api.waiting import MinPosition, caught_up
-from domain.admission import checked_id
-from domain.errors import NotFound
+from api import cursors
+from api.reading import Asked, Cursor, Limit, asked_of_people, find_named, names_meant
+from api.time_machine import AsOf, KnownAt, read_past
+from api.waiting import MinPosition
+from api.where import WhereText, read_where
+from domain.errors import Rejected
+from domain.limits import DEFAULT_PAGE, MAX_ID_CHARS
+from domain.past import NOW
 from infrastructure.bootstrap import Adapters
+from infrastructure.positions import Standing
 from projections import people
 from projections.apps import Caller
+from projections.people import lists, past, past_lists
+from projections.people.lists import Sort, Wanted
+from projections.people.shown import Found, Listed, Page, Profile
+from projections.people.trait_conditions import check_traits
 
-
-class User(msgspec.Struct, frozen=True, kw_only=True):
-    """`traits`: name -> value; `trait_sources`: name -> when it was said and at what position.
-    `first_seen`, `last_seen` are by the events' own times.
-    """
-
-    user_id: str
-    traits: dict[str, Any]
-    trait_sources: dict[str, dict[str, Any]]
-    messages: int
-    first_seen: datetime | None
-    last_seen: datetime | None
+Search = Annotated[
+    str | None,
+    QueryParameter(
+        max_length=MAX_ID_CHARS,
+        description="how an id begins, or the trait `email`, whose upper and lower case are one",
+    ),
+]
+Order = Annotated[
+    Sort,
+    QueryParameter(description="newest first; `user_id` by code point"),
+]
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_Name = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
+_PLACES: dict[Sort, type] = {
+    "created": tuple[None, _Number],
+    "last_seen": tuple[datetime | None, _Number],
+    "first_seen": tuple[datetime | None, _Number],
+    "user_id": tuple[_Name, _Number],
+}
 
 
 class UserAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    user: User
+    user: Profile
+    position: int
+    lag_ms: float
+    success: bool = True
+
+
+class Users(msgspec.Struct, frozen=True, kw_only=True):
+    """`count`: of all that match, on whatever page; `cursor` asks for the next page, null on the
+    last.
+    """
+
+    users: list[Listed]
+    count: int
+    cursor: str | None
     position: int
     lag_ms: float
     success: bool = True
@@ -44,29 +73,80 @@ async def show_user(
     reader: NamedDependency[Caller],
     user_id: FromPath[str],
     min_position: MinPosition = None,
+    known_at: KnownAt = None,
+    as_of: AsOf = None,
 ) -> UserAnswer:
-    user_id = checked_id(part_of_path(user_id, "user_id"), "user_id")
-    standing = await caught_up(adapters, people.name, min_position)
-    user = await asyncio.to_thread(_user, adapters, reader, user_id)
-    return UserAnswer(user=user, position=standing.position, lag_ms=standing.lag_ms)
+    names = names_meant(user_id, "user_id")
+    when = await read_past(adapters, known_at, as_of)
+    asked = await asked_of_people(adapters, reader, min_position, when)
+    user = await asyncio.to_thread(find_named, names, lambda name: find_user(asked, name))
+    return UserAnswer(user=user, position=asked.standing.position, lag_ms=asked.standing.lag_ms)
 
 
-def _user(adapters: Adapters, reader: Caller, user_id: str) -> User:
-    with adapters.engine.connect() as connection:
-        profile = people.find_profile(connection, reader.app_number or 0, user_id)
-    if profile is None:
-        raise NotFound("nobody with this id has sent an event")
-    return User(
-        user_id=user_id,
-        traits={name: trait["value"] for name, trait in profile.traits.items()},
-        trait_sources={
-            name: {"timestamp": trait["timestamp"], "position": trait["position"]}
-            for name, trait in profile.traits.items()
-        },
-        messages=profile.messages,
-        first_seen=profile.first_seen,
-        last_seen=profile.last_seen,
+@get("/v1/users")
+async def list_users(  # noqa: PLR0913, PLR0917  the query string names them, not a caller
+    adapters: NamedDependency[Adapters],
+    reader: NamedDependency[Caller],
+    where: WhereText = None,
+    search: Search = None,
+    sort: Order = "created",
+    limit: Limit = DEFAULT_PAGE,
+    cursor: Cursor = None,
+    min_position: MinPosition = None,
+    known_at: KnownAt = None,
+    as_of: AsOf = None,
+) -> Users:
+    conditions = read_where(where, check_traits)
+    when = await read_past(adapters, known_at, as_of)
+    wanted = Wanted(
+        app_number=reader.app_number or 0,
+        where=conditions,
+        search=_checked(search),
+        sort=sort,
+        limit=0,
+    )
+    query = cursors.query_of("users", wanted, known_at, as_of)
+    after = cursors.decode_place(cursor, query, _PLACES[sort])
+    asked = await asked_of_people(adapters, reader, min_position, when)
+    wanted = msgspec.structs.replace(wanted, after=after, limit=limit)
+    page = await asyncio.to_thread(_page, asked, wanted)
+    return _answer(page, limit, query, asked.standing)
+
+
+def find_user(asked: Asked, name: str) -> Profile | None:
+    if asked.past == NOW:
+        with asked.adapters.engine.connect() as connection:
+            return people.find_profile(connection, asked.app_number, name)
+    with asked.then() as then:
+        return past.find_profile(then, name)
+
+
+def _page(asked: Asked, wanted: Wanted) -> Page:
+    if asked.past == NOW:
+        with asked.connected() as connection:
+            return lists.list_persons(connection, wanted)
+    with asked.then() as then:
+        return past_lists.list_persons(then, wanted)
+
+
+def _checked(search: str | None) -> str | None:
+    if search is not None and not search.isprintable():
+        raise Rejected("search", "holds characters that do not print, which no id has")
+    return search
+
+
+def _answer(page: Page, limit: int, query: bytes, standing: Standing) -> Users:
+    cursor = None
+    if len(page.found) == limit:
+        last: Found = page.found[-1]
+        cursor = cursors.encode_place(query, (last.key, last.person))
+    return Users(
+        users=[found.listed for found in page.found],
+        count=page.total,
+        cursor=cursor,
+        position=standing.position,
+        lag_ms=standing.lag_ms,
     )
 
 
-ROUTES = (show_user,)
+ROUTES = (show_user, list_users)

@@ -28,4 +28,5 @@ MAX_BUCKETS = 10_000
 MAX_WHERE = 20
 MAX_WHERE_LIST = 100  # values of one condition
 MAX_WHERE_CHARS = 1000  # of a string in a condition
+MAX_PAST_IDS = 200_000  # of an app, to list its people as they were
 MAX_WAIT_SECONDS = 10.0  # how long a query waits for its min_position

@@ -116,6 +116,25 @@ def folded_in(traits: Mapping[str, Trait], said: Said) -> tuple[Traits, bool]:
     return changed, False
 
 
+def operations_in(said: Said) -> list[tuple[str, str, msgspec.Raw | None]]:
+    """(operation, trait, what it said of it), in the order in which they are done; `unset` says
+    nothing.
+    """
+    found: list[tuple[str, str, msgspec.Raw | None]] = []
+    if said.traits is not EMPTY:
+        found += [("set", name, value) for name, value in _decode_object(said.traits).items()]
+    if said.operations is EMPTY:
+        return found
+    operations = _decode_object(said.operations)
+    for kind in OPERATIONS:
+        if kind == "unset" and kind in operations:
+            found += [(kind, name, None) for name in _decode_names(operations[kind])]
+        elif kind in operations:
+            told = _decode_object(operations[kind])
+            found += [(kind, name, value) for name, value in told.items()]
+    return found
+
+
 Step = Callable[[msgspec.Raw | None], msgspec.Raw | None]
 
 

@@ -1,12 +1,13 @@
 """Questions to the events read model that are no trends: lists, and which names there are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
 import msgspec
 
 from domain.conditions import Where
+from domain.past import NOW, Past
 from projections.conditions import Parameters, all_of
 from projections.events import TABLE
 
@@ -39,13 +40,14 @@ class Query(NamedTuple):
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is given must hold. `end` is excluded. `number` is that of a distinct id. `before`:
-    (microseconds since 1970, position) of the last row of the page before.
+    """All that is given must hold. `end` is excluded. `numbers` are those of distinct ids.
+    `before`: (microseconds since 1970, position) of the last row of the page before.
     """
 
     app_number: int
     event: str | None = None
-    number: int | None = None
+    numbers: tuple[int, ...] | None = None
+    past: Past = NOW
     start: datetime | None = None
     end: datetime | None = None
     where: tuple[Where, ...] = ()
@@ -54,7 +56,7 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def in_rollups(self) -> bool:
         """Whether the rollups know all that is asked for."""
-        return self.number is None and not self.where
+        return self.numbers is None and not self.where
 
 
 def newest(wanted: EventFilter, *, since: date | None, limit: int) -> Query:
@@ -73,7 +75,7 @@ def newest(wanted: EventFilter, *, since: date | None, limit: int) -> Query:
 def days(wanted: EventFilter) -> Query:
     """(day, count), newest first, from the rollup: where a page's worth of events lies."""
     parameters = Parameters()
-    conditions = [f"app_number = {wanted.app_number:d}"]
+    conditions = [f"app_number = {wanted.app_number:d}", *up_to(wanted.past)]
     if wanted.event is not None:
         conditions.append(f"event = {parameters.text(wanted.event)}")
     if wanted.start is not None:
@@ -89,17 +91,36 @@ def days(wanted: EventFilter) -> Query:
     return Query(sql, dict(parameters))
 
 
-def names(app_number: int, *, prefix: str, limit: int) -> Query:
-    """(event, count, first day, last day), most frequent first, from the rollup."""
+def names(app_number: int, *, prefix: str, limit: int, past: Past = NOW) -> Query:
+    """(event, count, first day, last day), most frequent first; of now from the rollup."""
     parameters = Parameters()
+    of_app = " AND ".join([f"app_number = {app_number:d}", *up_to(past)])
     begins = f" WHERE startsWith(event, {parameters.text(prefix)})" if prefix else ""
     sql = (
         "SELECT event, sum(events) AS total, min(day), max(day) FROM ("
         f"SELECT event, day, count() AS events FROM {TABLE}"
-        f" WHERE app_number = {app_number:d} GROUP BY event, day){begins}"
+        f" WHERE {of_app} GROUP BY event, day){begins}"
         f" GROUP BY event ORDER BY total DESC, event LIMIT {limit:d}"
     )
     return Query(sql, dict(parameters))
+
+
+def sent(app_number: int, numbers: Collection[int] | None, past: Past) -> Query:
+    """(number, events, first, last, first of those with a user id), in microseconds since 1970, of
+    each of these numbers, or of all, that has sent any.
+    """
+    conditions = [f"app_number = {app_number:d}", *up_to(past)]
+    parameters: dict[str, object] = {}
+    if numbers is not None:
+        conditions.append("pid0 IN {numbers:Array(UInt64)}")
+        parameters["numbers"] = list(numbers)
+    micros = "toUnixTimestamp64Micro(ts)"
+    sql = (
+        f"SELECT pid0, count(), min({micros}), max({micros}),"
+        f" minOrNullIf({micros}, user_id != '') FROM {TABLE}"
+        f" WHERE {' AND '.join(conditions)} GROUP BY pid0"
+    )
+    return Query(sql, parameters)
 
 
 def mentions(app_number: int, numbers: Sequence[int], ids: Sequence[str]) -> Query:
@@ -125,12 +146,23 @@ def seen_beside(app_number: int, numbers: Sequence[int]) -> Query:
     return Query(sql, {"numbers": list(numbers)})
 
 
+def up_to(past: Past) -> list[str]:
+    """Conditions that only what there was then fulfils."""
+    conditions = []
+    if past.known_at is not None:
+        conditions.append(f"position <= {past.known_at:d}")
+    if past.as_of is not None:
+        conditions.append(f"ts <= {_time(past.as_of)}")
+        conditions.append(f"day <= toDate('{past.as_of:%Y-%m-%d}')")
+    return conditions
+
+
 def _conditions(wanted: EventFilter, parameters: Parameters) -> list[str]:
-    conditions = [f"app_number = {wanted.app_number:d}"]
+    conditions = [f"app_number = {wanted.app_number:d}", *up_to(wanted.past)]
     if wanted.event is not None:
         conditions.append(f"event = {parameters.text(wanted.event)}")
-    if wanted.number is not None:
-        conditions.append(f"pid0 = {wanted.number:d}")
+    if wanted.numbers is not None:
+        conditions.append(f"pid0 IN ({', '.join(map(str, wanted.numbers))})")
     if wanted.start is not None:
         conditions += [f"ts >= {_time(wanted.start)}", f"day >= toDate('{wanted.start:%Y-%m-%d}')"]
     if wanted.end is not None:

@@ -26,7 +26,7 @@ from projections.people.links import (
     find_outcome,
     linked_ids,
 )
-from projections.people.profiles import Profile, find_profile
+from projections.people.profiles import find_profile
 from projections.people.said import Person
 from projections.people.seen import (
     Counted,
@@ -38,6 +38,7 @@ from projections.people.seen import (
     seen_in,
     store,
 )
+from projections.people.shown import Profile
 from projections.people.tables import distinct_ids, metadata, name
 from projections.projection import Recorded
 

@@ -18,7 +18,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import FromClause
 
 from domain.traits import Traits
-from projections.array_rows import arrays, columns
+from projections.array_rows import arrays, columns, each
 from projections.people import shown
 from projections.people.shown import MOST_IDS, Member, Profile, Totals
 from projections.people.tables import distinct_ids, group_members, persons
@@ -70,10 +70,11 @@ def age(of: Any) -> list[ColumnElement[Any]]:
 
 _app: BindParameter[int] = bindparam("app", type_=Integer())
 _given = arrays(number=Integer())
-_IDS = (
-    select(distinct_ids.c.number, distinct_ids.c.distinct_id)
-    .join(_given, distinct_ids.c.number == _given.c.number)
-    .where(distinct_ids.c.app_number == _app)
+_IDS = each(
+    _given,
+    select(distinct_ids.c.number, distinct_ids.c.distinct_id).where(
+        distinct_ids.c.app_number == _app, distinct_ids.c.number == _given.c.number
+    ),
 )
 
 

@@ -22,6 +22,7 @@ def test_a_profile_holds_the_latest_of_each_trait(tenant):
     user = answer["user"]
     assert set(user) == {
         *("user_id", "traits", "trait_sources", "messages", "first_seen", "last_seen"),
+        *("ids", "ids_total", "groups"),
     }
     assert user["user_id"] == "ada"
     assert user["traits"] == {

@@ -215,7 +215,7 @@ def test_the_last_writer_of_a_trait_wins_by_time_then_event_id(applied, engine, 
         for user in {user for user, _, _ in said}:
             profile = people.find_profile(connection, 1, user)
             found = {
-                (user, name): ((t["timestamp"], t["position"]), t["value"])
-                for name, t in profile.traits.items()
+                (user, name): ((source.timestamp, source.position), profile.traits[name])
+                for name, source in profile.trait_sources.items()
             }
             assert found == {key: value for key, value in newest.items() if key[0] == user}
