@@ -1,6 +1,8 @@
 """Erasing a person: asking for it, and how far it is."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID, uuid4
@@ -12,10 +14,9 @@ from litestar.params import FromPath, QueryParameter
 
 from api.apps import Limit, Offset, Pagination
 from api.auth import require
-from api.paths import part_of_path
+from api.reading import find_named, names_meant
 from api.waiting import MinPosition, caught_up
 from commands.erasures import Wanted, request
-from domain.admission import checked_id
 from domain.erasures import STEPS, Step
 from domain.errors import NotFound
 from domain.limits import MAX_REASON_CHARS
@@ -91,18 +92,26 @@ async def erase_user(
 ) -> ErasureAnswer:
     require(writer, "erase")
     assert writer.app_id is not None  # an admin key is an app's
-    user_id = checked_id(part_of_path(user_id, "user_id"), "user_id")
+    names = names_meant(user_id, "user_id")
     await caught_up(adapters, people.name, min_position)
-    wanted = Wanted(writer.app_id, user_id, reason, writer.key_id, uuid4())
-    return ErasureAnswer(erasure=await asyncio.to_thread(_requested, adapters, wanted))
+    wanted = Wanted(writer.app_id, names[0], reason, writer.key_id, uuid4())
+    return ErasureAnswer(erasure=await asyncio.to_thread(_requested, adapters, wanted, names))
 
 
-def _requested(adapters: Adapters, wanted: Wanted) -> ErasureShown:
+def _requested(adapters: Adapters, wanted: Wanted, names: Sequence[str]) -> ErasureShown:
     with adapters.engine.begin() as connection:
-        erasure_id = request(ErasureRegister(connection), wanted)
+        register = ErasureRegister(connection)
+        erasure_id = find_named(names, lambda name: _asked(register, wanted, name))
         found = erasures.find(connection, wanted.app_id, erasure_id)
     assert found is not None
     return _shown(found)
+
+
+def _asked(register: ErasureRegister, wanted: Wanted, name: str) -> UUID | None:
+    """None: nobody has this id."""
+    with suppress(NotFound):
+        return request(register, wanted._replace(distinct_id=name))
+    return None
 
 
 @get("/v1/erasures/{erasure_id:uuid}")

@@ -25,6 +25,7 @@ TAKEN = {
     "/v1/users/x": "DELETE, GET, HEAD, OPTIONS",
     "/v1/users/a%2Fb": "DELETE, GET, HEAD, OPTIONS",
     "/v1/users/x/events": "GET, HEAD, OPTIONS",
+    "/v1/users/x/export": "GET, HEAD, OPTIONS",
     "/v1/erasures": "GET, HEAD, OPTIONS",
     f"/v1/erasures/{KEY_ID}": "GET, HEAD, OPTIONS",
     "/v1/analytics/trends": "OPTIONS, POST",

@@ -39,6 +39,7 @@ KINDS = {
     ("get", "/v1/groups"): READ,
     ("get", "/v1/groups/{group_type}/{group_id}"): READ,
     ("get", "/v1/groups/{group_type}/{group_id}/members"): READ,
+    ("get", "/v1/users/{user_id}/export"): READ,
     ("delete", "/v1/users/{user_id}"): ERASE,
     ("get", "/v1/erasures"): READ,
     ("get", "/v1/erasures/{erasure_id}"): READ,

@@ -111,11 +111,11 @@ class System:
     # --- following -------------------------------------------------------------------------
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self, *, relay: bool = True) -> Iterator[None]:
         """Projector and relay follow the log meanwhile."""
         stop = threading.Event()
         with ExitStack() as stack:
-            for work in (self._follow, self._publish):
+            for work in (self._follow, self._publish) if relay else (self._follow,):
                 thread = threading.Thread(target=work, args=(stop,))
                 thread.start()
                 stack.callback(thread.join)
@@ -123,7 +123,7 @@ class System:
             events.start()
             stack.callback(events.close)
             stack.callback(stop.set)
-            self.wait()
+            self.wait(*NAMES, *(["relay"] if relay else []))
             yield
         assert events.failure is None
 
@@ -145,11 +145,11 @@ class System:
 
         asyncio.run(follow())
 
-    def wait(self) -> None:
-        """Until all have the end of the log."""
+    def wait(self, *names: str) -> None:
+        """Until these, or all, have the end of the log."""
         deadline = time.monotonic() + 60
         head = self.history.head()
-        while not all(self._position(name) >= head for name in (*NAMES, "relay")):
+        while not all(self._position(name) >= head for name in names or (*NAMES, "relay")):
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
