@@ -12,16 +12,16 @@ from domain.junk import is_junk
 from domain.traits import fold
 from domain.unmerging import cut_alias, later_than_all
 from projections.array_rows import arrays, columns
+from projections.people import shown
 from projections.people.links import DbSource
 from projections.people.said import read_said
 from projections.people.tables import distinct_ids, link_history, said
 
-MOST_SHOWN = 1000  # ids of a person
 _LAST = b"\xff" * 16  # an event id after all others
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """`user_id`: the oldest known id, else the oldest. `ids`: at most MOST_SHOWN of them."""
+    """`user_id`: the oldest known id, else the oldest. `ids`: at most MOST_IDS of them."""
 
     user_id: str
     ids: list[str]
@@ -169,27 +169,12 @@ def _describe(
 
 
 def _person(ids: Sequence[Any], told: Iterable[Any]) -> Person:
-    ordered = sorted(ids, key=_age)
+    ordered = sorted(ids, key=shown.age)
     return Person(
         user_id=ordered[0].distinct_id,
-        ids=[row.distinct_id for row in ordered[:MOST_SHOWN]],
+        ids=[row.distinct_id for row in ordered[: shown.MOST_IDS]],
         ids_total=len(ordered),
-        traits={
-            name: msgspec.json.decode(trait.value)
-            for name, trait in sorted(fold(told).items())
-            if trait.is_set
-        },
-    )
-
-
-def _age(row: Any) -> tuple[bool, bool, float, str]:
-    """The oldest known id first, then the oldest of the others."""
-    at = row.known_since or row.first_seen
-    return (
-        row.known_since is None,
-        at is None,
-        0.0 if at is None else at.timestamp(),
-        row.distinct_id,
+        traits=shown.values(fold(told)),
     )
 
 
