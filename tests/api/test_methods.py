@@ -20,7 +20,12 @@ TAKEN = {
     "/v1/events/track": "OPTIONS, POST",
     "/v1/batch": "OPTIONS, POST",
     "/v1/t": "OPTIONS, POST",
-    "/v1/users": "OPTIONS, POST",
+    "/v1/users": "GET, HEAD, OPTIONS, POST",
+    "/v1/users/x/aliases": "GET, HEAD, OPTIONS",
+    "/v1/users/x/history": "GET, HEAD, OPTIONS",
+    "/v1/groups": "GET, HEAD, OPTIONS",
+    "/v1/groups/x/a%2Fb": "GET, HEAD, OPTIONS",
+    "/v1/groups/x/y/members": "GET, HEAD, OPTIONS",
     "/v1/users/batch": "DELETE, GET, HEAD, OPTIONS, POST",  # also the person whose id is `batch`
     "/v1/users/x": "DELETE, GET, HEAD, OPTIONS",
     "/v1/users/a%2Fb": "DELETE, GET, HEAD, OPTIONS",

@@ -4,11 +4,18 @@ import json
 
 import pytest
 
+PAST = "min_position, known_at, as_of"
 ROUTES = [
-    ("/v1/events", "event_name, user_id, from, to, where, limit, cursor, min_position"),
-    ("/v1/events/names", "prefix, limit, min_position"),
-    ("/v1/users/ada", "min_position"),
-    ("/v1/users/ada/events", "limit, cursor, min_position"),
+    ("/v1/events", f"event_name, user_id, from, to, where, limit, cursor, {PAST}"),
+    ("/v1/events/names", f"prefix, limit, {PAST}"),
+    ("/v1/users", f"where, search, sort, limit, cursor, {PAST}"),
+    ("/v1/users/ada", PAST),
+    ("/v1/users/ada/events", f"limit, cursor, {PAST}"),
+    ("/v1/users/ada/aliases", f"limit, cursor, {PAST}"),
+    ("/v1/users/ada/history", f"trait, limit, cursor, {PAST}"),
+    ("/v1/groups", f"type, limit, cursor, {PAST}"),
+    ("/v1/groups/company/acme", PAST),
+    ("/v1/groups/company/acme/members", f"limit, cursor, {PAST}"),
     ("/v1/failed-events", "limit, before, min_position"),
 ]
 

@@ -328,7 +328,9 @@ def check_feed(url, log, problems):
 
 
 def check_reads(ledger, problems):
-    """The one reader asked one question after another: neither position nor count went back."""
+    """The one reader asked one question after another: neither position nor count went back. Of a
+    person it wrote down what was sent with the one id, which belongs to one person or another.
+    """
     last = {}
     for read in ledger.reads:
         key = (read["app"], read["path"])

@@ -25,7 +25,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 WORKERS = 4
 PATIENCE_SECONDS = 180
@@ -301,6 +301,13 @@ def read_all_the_time(url, apps, ledger, stop):
         time.sleep(0.2)
 
 
+def sent_with(path, found):
+    """By the id that was asked for: the person's other ids may come and go."""
+    asked = unquote(path.rpartition("/")[2])
+    (sent,) = [one["messages"] for one in found["user"]["ids"] if one["distinct_id"] == asked]
+    return sent
+
+
 def read_once(at, app, path, ledger):
     connection = HTTPConnection(at.hostname, at.port, timeout=30)
     try:
@@ -316,9 +323,7 @@ def read_once(at, app, path, ledger):
         ledger.write("down", app=app["app"], path=path, why=str(status), body=said.decode()[:300])
         return
     found = json.loads(said)
-    count = (
-        found["user"]["messages"] if "user" in found else sum(n["count"] for n in found["names"])
-    )
+    count = sent_with(path, found) if "user" in found else sum(n["count"] for n in found["names"])
     ledger.write("read", app=app["app"], path=path, position=found["position"], count=count)
 
 

@@ -54,7 +54,7 @@ def questions(position):
     chance = random.Random(position)
     asked = wanted(chance)
     return {
-        "ids": chance.sample(IDS, 4),
+        "ids": chance.sample(IDS, 2),
         "wanted": asked,
         "groups": group_lists.GroupsWanted(
             app_number=1, group_type=chance.choice([None, "company"]), limit=10
