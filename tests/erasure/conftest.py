@@ -76,6 +76,7 @@ class System:
             "message_id": f"{given.get('user_id')} did {uuid4()}",
             "timestamp": at,
             "received_at": at,
+            "original_timestamp": at,
             "context": msgspec.Raw(b'{"ip":"%b"}' % ip.encode()),
             "client": Client(ip=ip, user_agent=FIREFOX),
         }
