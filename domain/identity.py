@@ -16,18 +16,42 @@ their repetition change nothing. A refused link stays: it may hold once another 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from domain.limits import MAX_IDS_PER_PERSON
+from domain.links import (
+    Edge,
+    Key,
+    Outcome,
+    Pair,
+    Reason,
+    Register,
+    Settled,
+    Side,
+    after,
+    edges_of,
+    is_cut,
+    pair_of,
+    refuses,
+    settled,
+    with_link,
+    with_reason,
+)
 
-Reason = Literal["junk_id", "cycle", "two_known_users", "too_many_ids", "unmerged_later"]
-Outcome = Literal["linked", "already_linked"] | Reason
-Key = tuple[datetime, bytes]  # timestamp, id of the event
-Pair = tuple[int, int]  # numbers of two distinct ids, the lower one first
-
-
-def pair_of(one: int, other: int) -> Pair:
-    return (one, other) if one < other else (other, one)
+__all__ = (
+    "Id",
+    "Key",
+    "Network",
+    "Outcome",
+    "Pair",
+    "Reason",
+    "Register",
+    "Side",
+    "Source",
+    "edges_of",
+    "pair_of",
+    "refuses",
+)
 
 
 class Id(NamedTuple):
@@ -39,26 +63,6 @@ class Id(NamedTuple):
     person: int
     known_since: datetime | None
     newest_link: datetime | None
-
-
-class Register(NamedTuple):
-    """What holds for a pair. `linked` and `forced` are the first of their kind after `unlinked`;
-    the reasons are those for which the guards refuse them.
-    """
-
-    linked: Key | None = None
-    forced: Key | None = None
-    unlinked: Key | None = None
-    linked_reason: Reason | None = None
-    forced_reason: Reason | None = None
-
-
-class Edge(NamedTuple):
-    """A link that holds, in the order in which links are taken."""
-
-    key: Key
-    pair: Pair
-    forced: bool
 
 
 class Source(Protocol):
@@ -106,6 +110,9 @@ class Network:
         self._newest: dict[int, datetime | None] = {}
         self._person: dict[int, int] = {}
         self._members: dict[int, set[int]] = {}
+        # Of persons, as far as asked: the earliest of `_known`, the latest of `_newest`.
+        self._known_of: dict[int, datetime | None] = {}
+        self._newest_of: dict[int, datetime | None] = {}
         self._registers: dict[Pair, Register] = {}
         self._around: dict[int, set[Pair]] = defaultdict(set)
         self._origin: dict[int, int] = {}  # the persons that there were before
@@ -188,6 +195,11 @@ class Network:
         self._newest[found.number] = found.newest_link
         self._person[found.number] = self._origin[found.number] = found.person
         self._members.setdefault(found.person, set()).add(found.number)
+        self._forget(found.person)
+
+    def _forget(self, person: int) -> None:
+        self._known_of.pop(person, None)
+        self._newest_of.pop(person, None)
 
     def _keep(self, registers: Mapping[Pair, Register]) -> None:
         for pair, register in registers.items():
@@ -207,6 +219,7 @@ class Network:
         """Used as a user id at `since`, earlier than was known."""
         self.load([number])
         self._known[number] = since
+        self._known_of.pop(self._person[number], None)
         newest = self._newest_around(self._person[number])
         if newest is not None and newest >= since:
             self._settle(position, {number})
@@ -225,7 +238,7 @@ class Network:
         self.load(pair)
         was_one = self._person[one] == self._person[other]
         late = self._is_late(key, one, other)
-        self._write(pair, _with_link(register, key, forced=forced))
+        self._write(pair, with_link(register, key, forced=forced))
         self._heard(pair, key)
         if late:
             self._settle(position, {one, other})
@@ -236,10 +249,10 @@ class Network:
     def unlink(self, position: int, key: Key, pairs: Sequence[Pair]) -> None:
         self.load([number for pair in pairs for number in pair])
         self.load_registers(pairs)
-        cut = [pair for pair in pairs if _is_cut(self._registers[pair], key)]
+        cut = [pair for pair in pairs if is_cut(self._registers[pair], key)]
         later = self._source.links_after(cut, key) if cut else {}
         for pair in cut:
-            self._write(pair, _after(later.get(pair, ()), key))
+            self._write(pair, after(later.get(pair, ()), key))
         for pair in pairs:
             self._heard(pair, key)
         self._settle(position, {number for pair in pairs for number in pair})
@@ -258,8 +271,16 @@ class Network:
         return bool(newest) and max(newest) >= key[0]
 
     def _newest_around(self, person: int) -> datetime | None:
-        times = [at for at in map(self._newest.__getitem__, self._members[person]) if at]
-        return max(times, default=None)
+        if person not in self._newest_of:
+            times = [at for at in map(self._newest.__getitem__, self._members[person]) if at]
+            self._newest_of[person] = max(times, default=None)
+        return self._newest_of[person]
+
+    def _known_since(self, person: int) -> datetime | None:
+        if person not in self._known_of:
+            known = [at for at in map(self._known.__getitem__, self._members[person]) if at]
+            self._known_of[person] = min(known, default=None)
+        return self._known_of[person]
 
     def _write(self, pair: Pair, register: Register) -> None:
         self._registers[pair] = register
@@ -273,21 +294,19 @@ class Network:
             if newest is None or newest < key[0]:
                 self._newest[number] = key[0]
                 self.touched.add(number)
+                person = self._person[number]
+                self._newest_of[person] = _latest(self._newest_around(person), key[0])
 
     def _take(self, position: int, edge: Edge) -> None:
         """A link that comes after all others around it: nothing else can change."""
         one, other = (self._person[number] for number in edge.pair)
         sides = [
-            Side(len(self._members[side]), self._known_of(side)) for side in sorted({one, other})
+            Side(len(self._members[side]), self._known_since(side)) for side in sorted({one, other})
         ]
         reason = None if one == other else refuses(edge, *sides, most_ids=self._most_ids)
-        self._write(edge.pair, _with_reason(self._registers[edge.pair], edge, reason))
+        self._write(edge.pair, with_reason(self._registers[edge.pair], edge, reason))
         if one != other and reason is None:
             self._move(position, self._members[max(one, other)], min(one, other))
-
-    def _known_of(self, person: int) -> datetime | None:
-        known = [at for at in map(self._known.__getitem__, self._members[person]) if at]
-        return min(known, default=None)
 
     def _move(self, position: int, numbers: Collection[int], person: int) -> None:
         for number in list(numbers):
@@ -296,132 +315,40 @@ class Network:
                 continue
             self.shaken.update((before, person))
             self._members[before].discard(number)
-            self._members.setdefault(person, set()).add(number)
+            self._forget(before)
+            self._gain(person, number)
             self._person[number] = person
             self.changes[position, number] = person
             self.touched.add(number)
+
+    def _gain(self, person: int, number: int) -> None:
+        self._members.setdefault(person, set()).add(number)
+        if person in self._known_of:
+            self._known_of[person] = _earliest(self._known_of[person], self._known[number])
+        if person in self._newest_of:
+            self._newest_of[person] = _latest(self._newest_of[person], self._newest[number])
 
     def _settle(self, position: int, start: Collection[int]) -> None:
         """Takes all links of the persons concerned anew, and of those to whom this leads."""
         inside = {n for number in start for n in self._members[self._person[number]]}
         while True:
             registers = self.registers_around(inside)
-            found = _settled(registers, inside, self._known, self._most_ids)
-            if isinstance(found, _Settled):
+            found = settled(registers, inside, self._known, self._most_ids)
+            if isinstance(found, Settled):
                 break
             self.load(found)
             inside |= {n for number in found for n in self._members[self._person[number]]}
         for edge, reason in found.reasons.items():
-            register = _with_reason(self._registers[edge.pair], edge, reason)
+            register = with_reason(self._registers[edge.pair], edge, reason)
             if register != self._registers[edge.pair]:
                 self._write(edge.pair, register)
         for group in found.groups:
             self._move(position, group, min(group))
 
 
-class Side(NamedTuple):
-    """A person, as the guards see them. `known_since`: the earliest of the ids'."""
-
-    size: int
-    known_since: datetime | None
+def _earliest(one: datetime | None, other: datetime | None) -> datetime | None:
+    return one or other if one is None or other is None else min(one, other)
 
 
-def refuses(edge: Edge, one: Side, other: Side, *, most_ids: int) -> Reason | None:
-    """Of two different persons."""
-    if not edge.forced and _is_known(one, edge) and _is_known(other, edge):
-        return "two_known_users"
-    return "too_many_ids" if one.size + other.size > most_ids else None
-
-
-def _is_known(side: Side, edge: Edge) -> bool:
-    return side.known_since is not None and side.known_since <= edge.key[0]
-
-
-class _Settled(NamedTuple):
-    groups: list[set[int]]
-    reasons: dict[Edge, Reason | None]
-
-
-def edges_of(registers: Mapping[Pair, Register]) -> list[Edge]:
-    """The links that hold but for the guards, in order."""
-    found = [Edge(r.linked, pair, False) for pair, r in registers.items() if r.linked]
-    found += [Edge(r.forced, pair, True) for pair, r in registers.items() if r.forced]
-    return sorted(found)
-
-
-def _settled(
-    registers: Mapping[Pair, Register],
-    inside: Collection[int],
-    known: Mapping[int, datetime | None],
-    most_ids: int,
-) -> _Settled | set[int]:
-    """Or the ids outside to which a link may now hold, so that their persons belong to it too."""
-    groups = {number: {number} for number in inside}
-    since = {number: known[number] for number in inside}  # of a group, under its own number
-    name = {number: number for number in inside}
-    reasons: dict[Edge, Reason | None] = {}
-    reached: set[int] = set()
-    for edge in edges_of(registers):
-        ends = [number for number in edge.pair if number in groups or number in name]
-        if len(ends) == 1:
-            side = Side(0, since[name[ends[0]]])
-            if not _stays_refused(registers[edge.pair], edge, side):
-                reached.update(set(edge.pair) - set(ends))
-            continue
-        one, other = name[edge.pair[0]], name[edge.pair[1]]
-        if one == other:
-            reasons[edge] = None
-            continue
-        sides = (Side(len(groups[one]), since[one]), Side(len(groups[other]), since[other]))
-        reasons[edge] = refuses(edge, *sides, most_ids=most_ids)
-        if reasons[edge] is None:
-            _join(one, other, groups=groups, since=since, name=name)
-    return reached or _Settled(list(groups.values()), reasons)
-
-
-def _stays_refused(register: Register, edge: Edge, side: Side) -> bool:
-    """A link to somebody outside, whose side has not changed: still two known users?"""
-    reason = register.forced_reason if edge.forced else register.linked_reason
-    return reason == "two_known_users" and _is_known(side, edge)
-
-
-def _join(
-    one: int,
-    other: int,
-    *,
-    groups: dict[int, set[int]],
-    since: dict[int, datetime | None],
-    name: dict[int, int],
-) -> None:
-    if len(groups[one]) < len(groups[other]):
-        one, other = other, one
-    moved = groups.pop(other)
-    groups[one] |= moved
-    name.update(dict.fromkeys(moved, one))
-    known = [at for at in (since[one], since[other]) if at is not None]
-    since[one] = min(known, default=None)
-
-
-def _is_cut(register: Register, key: Key) -> bool:
-    return register.unlinked is None or register.unlinked < key
-
-
-def _after(later: Sequence[tuple[Key, bool]], key: Key) -> Register:
-    """The register as it is after an un-merge: links said later hold on."""
-    return Register(
-        linked=min((found for found, forced in later if not forced), default=None),
-        forced=min((found for found, forced in later if forced), default=None),
-        unlinked=key,
-    )
-
-
-def _with_link(register: Register, key: Key, *, forced: bool) -> Register:
-    if forced:
-        return register._replace(forced=key, forced_reason=None)
-    return register._replace(linked=key, linked_reason=None)
-
-
-def _with_reason(register: Register, edge: Edge, reason: Reason | None) -> Register:
-    if edge.forced:
-        return register._replace(forced_reason=reason)
-    return register._replace(linked_reason=reason)
+def _latest(one: datetime | None, other: datetime | None) -> datetime | None:
+    return one or other if one is None or other is None else max(one, other)
