@@ -7,7 +7,18 @@ import runpy
 import sys
 import time
 
-ALL = ("decode", "ingest", "relay", "system", "rebuild", "trends", "erasure")
+ALL = (
+    "decode",
+    "ingest",
+    "relay",
+    "system",
+    "rebuild",
+    "trends",
+    "people",
+    "people_pages",
+    "people_past",
+    "erasure",
+)
 
 
 def main() -> None:
