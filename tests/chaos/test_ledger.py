@@ -119,8 +119,9 @@ IN_POSTGRES = {
     "deleted": "DELETE FROM log.events WHERE notification_id = {position}",
     "one too many": "UPDATE people.distinct_ids SET messages = messages + 1 WHERE (app_number,"
     " distinct_id) = (1, 'user 7')",
-    "one trait": "UPDATE people.said SET traits = replace(traits, ':', ': 1') WHERE ctid = (SELECT"
-    " min(ctid) FROM people.said WHERE traits IS NOT NULL)",
+    "one trait": "UPDATE people.said SET traits = (SELECT jsonb_object_agg(key, 'planted')"
+    " FROM jsonb_each(traits::jsonb)) WHERE ctid = (SELECT ctid FROM people.said"
+    " WHERE kind = 'identify' AND traits IS NOT NULL ORDER BY timestamp DESC LIMIT 1)",
     "unlisted": "DELETE FROM failed_events.refused WHERE ctid = (SELECT min(ctid)"
     " FROM failed_events.refused)",
     "parked": "INSERT INTO projections.parked (projection, position, reason)"
