@@ -88,11 +88,15 @@ def _profile() -> Any:
     me = select(d.number, d.person).where(d.app_number == _app, d.distinct_id == wanted).cte("me")
     person = select(me.c.person).scalar_subquery()
     ids = select(distinct_ids).where(d.app_number == _app, d.person == person).cte("ids")
+    of_id = select(m.group_type, m.group_id, m.position).where(
+        m.app_number == _app, m.number == ids.c.number
+    )
+    all_of = each(ids, of_id).subquery()
+    kind, group = all_of.c.group_type, all_of.c.group_id
     groups = (
-        select(m.group_type, m.group_id, func.min(m.position).label("since"))
-        .join(ids, (m.app_number == _app) & (m.number == ids.c.number))
-        .group_by(m.group_type, m.group_id)
-        .order_by(m.group_type.collate("C"), m.group_id.collate("C"))
+        select(kind, group, func.min(all_of.c.position).label("since"))
+        .group_by(kind, group)
+        .order_by(kind.collate("C"), group.collate("C"))
         .subquery()
     )
     return select(

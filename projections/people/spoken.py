@@ -5,7 +5,18 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import CompoundSelect, Connection, Integer, Select, Subquery, or_, select, tuple_
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Integer,
+    Select,
+    Subquery,
+    any_,
+    bindparam,
+    or_,
+    select,
+    tuple_,
+)
 
 from domain.past import Past
 from domain.traits import operations_in
@@ -90,23 +101,28 @@ def list_links(connection: Connection, wanted: LinksWanted) -> list[tuple[LinkPl
         .join(high, (high.c.app_number == links.c.app_number) & (high.c.number == links.c.high))
         .order_by(links.c.position.desc(), links.c.low.desc(), links.c.high.desc())
     )
-    rows = connection.execute(query, columns([tuple(wanted.numbers)], "number"))
+    rows = connection.execute(query, {"numbers": list(wanted.numbers)})
     return [(LinkPlace(row.position, row.low, row.high), _link(row)) for row in rows]
 
 
-def _links(wanted: LinksWanted) -> CompoundSelect[Any]:
-    """Of a page, in no order: each is at the lower or the higher of its ids."""
-    of_app = select(link_history).where(_h.app_number == wanted.app_number)
+def _links(wanted: LinksWanted) -> Select[Any]:
+    """Of a page. By an array: of a person with many ids one id has nearly all links, from which the
+    planner would take it that every id has, and read the whole table for each.
+    """
     place = (_h.position, _h.low, _h.high)
-    if wanted.known_at is not None:
-        of_app = of_app.where(_h.position <= wanted.known_at)
-    if wanted.after is not None:
-        of_app = of_app.where(tuple_(*place) < tuple_(*wanted.after))
-    either = [each(_given, of_app.where(end == _given.c.number)) for end in (_h.low, _h.high)]
-    both = either[0].union(either[1])
-    return both.order_by(*(both.selected_columns[one.name].desc() for one in place)).limit(
-        wanted.limit
+    numbers = bindparam("numbers", type_=ARRAY(Integer()))
+    query = (
+        select(link_history)
+        .where(
+            _h.app_number == wanted.app_number,
+            or_(_h.low == any_(numbers), _h.high == any_(numbers)),
+        )
+        .order_by(*(one.desc() for one in place))
+        .limit(wanted.limit)
     )
+    if wanted.known_at is not None:
+        query = query.where(_h.position <= wanted.known_at)
+    return query if wanted.after is None else query.where(tuple_(*place) < tuple_(*wanted.after))
 
 
 def _link(row: Any) -> LinkSaid:

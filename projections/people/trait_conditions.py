@@ -6,6 +6,7 @@ Traits are jsonb, and NULL for a person without any. There are no facts as event
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     ARRAY,
     Float,
@@ -27,6 +28,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from domain.conditions import BUILT_IN, OPPOSITES, Where, check_all, key_of
 from domain.errors import Rejected
 
+_encode = msgspec.json.Encoder().encode
 _LEAST = "2.5e-324"  # what lies nearer to 0 is 0 as a double
 _Sql = ColumnElement[Any]
 
@@ -92,7 +94,7 @@ def _equal(found: _Sql, value: Any) -> _Sql:
         case str():
             if "\0" in value:
                 return false()
-            return and_(_is(found, "string"), _text(found) == literal(value, Text()))
+            return found == cast(literal(_encode(value).decode(), Text()), JSONB)
         case _:
             number = literal(float(value), Float(53))
             return and_(_is(found, "number"), _number(found) == number)
