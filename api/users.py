@@ -115,7 +115,7 @@ async def list_users(  # noqa: PLR0913, PLR0917  the query string names them, no
 
 def find_user(asked: Asked, name: str) -> Profile | None:
     if asked.past == NOW:
-        with asked.adapters.engine.connect() as connection:
+        with asked.adapters.reads.connect() as connection:
             return people.find_profile(connection, asked.app_number, name)
     with asked.then() as then:
         return past.find_profile(then, name)

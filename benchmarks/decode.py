@@ -95,7 +95,7 @@ def main() -> None:
         new = to_new_events(APP, judge(parse()))
         for event in new:
             codec.encode(event.event)
-        return call.answer(outcomes(receipts, new)).body
+        return call.answer(outcomes(receipts, new), messages).body
 
     print(f"one event: {len(json.dumps(items[0]))} bytes; a batch: {BATCH}, {len(body)} bytes\n")
     for name, job in {
@@ -104,7 +104,7 @@ def main() -> None:
         "stream ids": lambda: to_new_events(APP, messages),
         "encode for the log": lambda: [codec.encode(event.event) for event in events],
         "outcomes": lambda: outcomes(receipts, events),
-        "answer": lambda: call.answer(told),
+        "answer": lambda: call.answer(told, messages),
         "everything": everything,
     }.items():
         seconds = best(job) / BATCH

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, text
 from domain.errors import NotCaughtUp
 
 _POLL_SECONDS = 0.02
+_SHARED_SECONDS = 0.01  # one read of the positions serves all questions of this time
 _STALE_MS = 10_000  # a follower that is further behind needs a look
 
 _POSITIONS = text("SELECT name, position FROM projections.checkpoints")
@@ -55,6 +56,7 @@ class Positions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._look: asyncio.Task[dict[str, int]] | None = None
+        self._reads: dict[str, tuple[float, asyncio.Task[Standing]]] = {}
 
     def all(self) -> list[Standing]:
         return self._read(None)
@@ -76,7 +78,7 @@ class Positions:
     async def reached(self, name: str, min_position: int | None, *, seconds: float) -> Standing:
         """Waits until the read model has the position; raises NotCaughtUp after `seconds`."""
         until = time.monotonic() + seconds
-        standing = await asyncio.to_thread(self.of, name)
+        standing = await self._shared(name)
         if min_position is None or standing.position >= min_position:
             return standing
         position = standing.position
@@ -85,6 +87,17 @@ class Positions:
                 raise NotCaughtUp(position, min_position)
             position = (await self._next_look()).get(name, 0)
         return await asyncio.to_thread(self.of, name)
+
+    async def _shared(self, name: str) -> Standing:
+        """However many ask within a few milliseconds, one reads: what is read from the read model
+        afterwards includes that position.
+        """
+        now = time.monotonic()
+        started, reading = self._reads.get(name, (0.0, None))
+        if reading is None or now - started > _SHARED_SECONDS:
+            reading = asyncio.create_task(asyncio.to_thread(self.of, name))
+            self._reads[name] = (now, reading)
+        return await asyncio.shield(reading)
 
     async def _next_look(self) -> dict[str, int]:
         """Where all read models stand a moment later. However many wait, one looks."""

@@ -46,6 +46,7 @@ def test_every_example_is_answered_as_the_page_says(tenant):
     keys = {
         "WRITE_KEY": tenant.write_key,
         "SECRET_KEY": tenant.secret_key,
+        "ADMIN_KEY": tenant.issue("admin")["key"],
         "ORG_KEY": tenant.org_key,
         "APP_ID": tenant.app_id,
     }
