@@ -158,6 +158,8 @@ def try_unmerge(
             found = what_if.try_unmerge_since(connection, app, number, since=data.since, now=now)
             nothing = "no link of this person was made after that position"
         else:
+            if data.alias_id == user_id:
+                raise Rejected("alias_id", "is the id itself; name another one of the person's")
             ids = Ids(number, find_number(adapters, caller, data.alias_id or "", "alias_id"))
             found = what_if.try_unmerge(connection, app, ids, now)
             nothing = "alias_id is not linked to this user"

@@ -11,12 +11,12 @@ _TICK = timedelta(microseconds=1)
 
 def cut_alias(network: Network, number: int, alias: int, key: Key) -> list[Pair]:
     """The links that join `alias`, and what hangs on it alone, with `number`; they are cut in
-    `network`. Empty: they are not the same person.
+    `network`. Empty: they are not the same person, or the same id.
 
     A refused link may hold once another is cut, so this goes on until the two are apart.
     """
     cut: list[Pair] = []
-    while network.person(number) == network.person(alias):
+    while number != alias and network.person(number) == network.person(alias):
         found = _between(network, number, alias)
         network.unlink(0, key, found)
         cut += found

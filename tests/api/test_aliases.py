@@ -156,6 +156,7 @@ def test_what_is_not_linked_can_not_be_unmerged(shop, problem):
     shop.track(user_id="eve")
     problem(shop.unmerge("ada", alias_id="eve"), 404, "NOT_FOUND", outcome="not_linked")
     problem(shop.unmerge("ada"), 400, "INVALID_REQUEST", field="alias_id")
+    problem(shop.unmerge("ada", alias_id="ada"), 400, "INVALID_REQUEST", field="alias_id")
     problem(shop.unmerge("ada", alias_id="eve", since=1), 400, "INVALID_REQUEST", field="alias_id")
 
 
