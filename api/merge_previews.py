@@ -1,6 +1,8 @@
 """What a merge or an un-merge would come to, before it is done; nothing is written."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -8,11 +10,13 @@ import msgspec
 from litestar import Request, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
+from sqlalchemy import Connection
 
 from api.shapes import check_body
 from api.user_ids import user_id_of
 from domain.admission import checked_id
 from domain.errors import NotFound, Rejected
+from domain.junk import is_junk
 from domain.limits import MAX_NUMBER, MAX_WAIT_SECONDS
 from infrastructure.analytics_engine import LIGHT
 from infrastructure.bootstrap import Adapters
@@ -131,8 +135,11 @@ async def up_to_date(adapters: Adapters) -> int:
 
 
 def _try_merge(adapters: Adapters, reader: Caller, names: tuple[str, str], *, force: bool) -> Tried:
-    ids = Ids(*(find_number(adapters, reader, one) for one in names))
-    with adapters.engine.connect() as connection:
+    user, alias = names
+    if user == alias or is_junk(user) or is_junk(alias):
+        return what_if.refused("cycle" if user == alias else "junk_id")
+    ids = Ids(find_number(adapters, reader, user), find_number(adapters, reader, alias, "alias_id"))
+    with _at_one_moment(adapters) as connection:
         return what_if.try_merge(
             connection,
             reader.app_number or 0,
@@ -143,6 +150,13 @@ def _try_merge(adapters: Adapters, reader: Caller, names: tuple[str, str], *, fo
         )
 
 
+@contextmanager
+def _at_one_moment(adapters: Adapters) -> Iterator[Connection]:
+    """Persons and links are read by several statements, and belong together."""
+    with adapters.engine.connect() as connection:
+        yield connection.execution_options(isolation_level="REPEATABLE READ")
+
+
 def try_unmerge(
     adapters: Adapters, caller: Caller, user_id: str, data: UnmergeBody
 ) -> tuple[Tried, datetime]:
@@ -150,7 +164,7 @@ def try_unmerge(
     app = caller.app_number or 0
     if (data.alias_id is None) == (data.since is None):
         raise Rejected("alias_id", "is one of two: send either `alias_id` or `since`")
-    with adapters.engine.connect() as connection:
+    with _at_one_moment(adapters) as connection:
         now = adapters.clock()
         if data.since is not None:
             if not 0 <= data.since <= MAX_NUMBER:

@@ -64,14 +64,14 @@ async def asked_of_people(
 
 
 def names_meant(given: str, field: str) -> tuple[str, ...]:
-    """The ids that may be meant: what was given and, of `usr_...`, what it stands for. Raises
-    Rejected.
+    """The ids that may be meant: of `usr_...` what it stands for, then what was given. Nobody can
+    take over a person's `usr_...` by sending it as an id. Raises Rejected.
     """
     given = part_of_path(given, field)
     stands_for = _stands_for(given, field)
     if stands_for and len(given) > MAX_ID_CHARS:
         return stands_for
-    return (checked_id(given, field), *stands_for)
+    return (*stands_for, checked_id(given, field))
 
 
 def _stands_for(given: str, field: str) -> tuple[str, ...]:

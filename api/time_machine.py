@@ -48,7 +48,7 @@ async def read_past(
         return Past(await _on_log(adapters, position), until)
     if known_at is None:
         return Past(None, until)
-    instant = last_instant(known_at, "known_at")
+    instant = _instant(known_at)
     return Past(await asyncio.to_thread(adapters.positions.position_at, instant), until)
 
 
@@ -69,6 +69,14 @@ def last_instant(given: str | int, field: str) -> datetime:
     """The last microsecond that counts. Raises Rejected."""
     end = read_moment(given, field, _UTC, is_end=True)
     return end if end == read_moment(given, field, _UTC, is_end=False) else end - _TICK
+
+
+def _instant(known_at: str | int) -> datetime:
+    try:
+        return last_instant(known_at, "known_at")
+    except Rejected:
+        issue = "must be a position of the log (digits), or a date or a time: 2026-01-31T12:00:00Z"
+        raise Rejected("known_at", issue) from None
 
 
 def _position(known_at: str | int | None) -> int | None:

@@ -18,6 +18,8 @@ def cut_alias(network: Network, number: int, alias: int, key: Key) -> list[Pair]
     cut: list[Pair] = []
     while number != alias and network.person(number) == network.person(alias):
         found = _between(network, number, alias)
+        if not found:
+            break
         network.unlink(0, key, found)
         cut += found
     return cut

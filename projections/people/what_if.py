@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from sqlalchemy import BindParameter, Connection, Integer, bindparam, select
 
-from domain.identity import Network, Outcome, Pair
+from domain.identity import Network, Outcome, Pair, Reason
 from domain.junk import is_junk
 from domain.traits import fold
 from domain.unmerging import cut_alias, later_than_all
@@ -46,6 +46,11 @@ class Ids(NamedTuple):
 
     user: int
     alias: int
+
+
+def refused(reason: Reason) -> Tried:
+    """What no links could change."""
+    return Tried(outcome=reason, before=[], after=[], moving=[])
 
 
 def try_merge(
@@ -151,7 +156,11 @@ def _made_since(
         now[pair] = row.verb == "link"
         if row.position <= since:
             then[pair] = row.verb == "link"
-    return sorted(pair for pair, is_linked in now.items() if is_linked and not then.get(pair))
+    return sorted(
+        pair
+        for pair, is_linked in now.items()
+        if is_linked and not then.get(pair) and pair[1] in numbers  # else it was refused
+    )
 
 
 def _describe(

@@ -1,5 +1,7 @@
 """POST /v1/users/aliases and un-merges, as callers see them."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 
@@ -213,3 +215,39 @@ def test_trends_are_of_what_had_happened_by_then(shop, problem):
     headers = shop.tenant.bearer(shop.tenant.secret_key)
     answer = shop.tenant.http.post("/v1/analytics/trends", headers=headers, json=asked)
     problem(answer, 400, "INVALID_REQUEST", field="known_at")
+
+
+def test_unmerges_at_once_are_each_answered(shop):
+    shop.track(user_id="ada")
+    for _ in range(4):
+        shop.alias("ada", "phone")
+        with ThreadPoolExecutor(8) as clients:
+            statuses = list(
+                clients.map(lambda _: shop.unmerge("ada", alias_id="phone").status_code, range(8))
+            )
+        assert set(statuses) <= {200, 404}
+        assert 200 in statuses
+    assert shop.user("phone")["ids_total"] == 1
+
+
+def test_a_preview_says_what_the_merge_would_answer(shop, problem):
+    shop.track(user_id="ada")
+    asked = {"user_id": "ada", "alias_id": "null"}
+    shown = shop.post("/v1/users/merge-preview", asked).json()
+    assert (shown["outcome"], shown["after"]) == ("junk_id", [])
+    answer = shop.post("/v1/users/merge-preview", {"user_id": "ada", "alias_id": "unseen"})
+    problem(answer, 404, "NOT_FOUND", field="alias_id")
+
+
+def test_a_link_that_was_refused_is_not_unmerged(shop, problem):
+    shop.track(user_id="ada")
+    position = shop.track(user_id="eve")
+    problem(shop.alias("ada", "eve"), 409, "LINK_REFUSED", reason="two_known_users")
+    problem(shop.unmerge("ada", since=position), 404, "NOT_FOUND", outcome="not_linked")
+
+
+def test_nobody_takes_over_the_internal_id_of_somebody_else(shop):
+    taken = shop.tenant.send({"user_id": "victim", "traits": {"who": "victim"}}, "/v1/users")
+    internal = taken.json()["user_id"]
+    shop.tenant.send({"user_id": internal, "traits": {"who": "impostor"}}, "/v1/users")
+    assert shop.user(internal)["traits"] == {"who": "victim"}
