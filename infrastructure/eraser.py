@@ -138,6 +138,9 @@ class Eraser:
         with self._engine.begin() as connection:
             app_number = number_of(connection, erasure.app_id)
             ids = erasures.ids_of(connection, erasure.erasure_id)
+            if not ids:  # an older erasure has taken them over
+                erasures.finish(connection, erasure)
+                return False
             found = all_ids(connection, self._analytics, app_number, ids)
             more = erasures.bar(connection, erasure, found - set(ids))
         return not more and self._to(erasure, "log")

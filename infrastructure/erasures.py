@@ -22,10 +22,17 @@ _ADD = text(
     " VALUES (:erasure_id, :app_id, :requested_by, :reason, :step)"
 )
 _BAR = text(
-    "INSERT INTO erasure.ids (app_id, digest, erasure_id, distinct_id)"
+    "INSERT INTO erasure.ids AS ids (app_id, digest, erasure_id, distinct_id)"
     " SELECT :app_id, n.digest, :erasure_id, n.distinct_id"
     " FROM unnest(cast(:digests AS bytea[]), cast(:ids AS text[])) n(digest, distinct_id)"
-    " ON CONFLICT (app_id, digest) DO NOTHING"
+    " ON CONFLICT (app_id, digest) DO UPDATE"
+    " SET erasure_id = excluded.erasure_id, distinct_id = excluded.distinct_id"
+    # What a younger erasure holds and has not rewritten becomes the older one's: two people who
+    # were made one meanwhile would wait for each other.
+    " WHERE ids.erasure_id IN (SELECT y.erasure_id FROM erasure.requests y, erasure.requests o"
+    " WHERE o.erasure_id = excluded.erasure_id AND y.app_id = o.app_id AND y.receipt IS NULL"
+    " AND y.finished_at IS NULL"
+    " AND (y.requested_at, y.erasure_id) > (o.requested_at, o.erasure_id))"
 )
 _OWNER = text("SELECT erasure_id FROM erasure.ids WHERE app_id = :app_id AND digest = :digest")
 _IDS = text(
@@ -139,7 +146,7 @@ class ErasureRegister:
 
 
 def bar(connection: Connection, erasure: Erasure, ids: Collection[str]) -> int:
-    """How many of them were not barred before."""
+    """How many of them were not this erasure's before."""
     key = secret(connection)
     connection.execute(_LOCK)
     given = {

@@ -123,3 +123,23 @@ def test_a_message_that_came_all_the_same_is_erased_too(lived, found_in, monkeyp
         system.finish(erasure)
         assert found_in("ada@example.com") == found_in("Lovelace") == []
         assert system.differing() == {}
+
+
+def test_two_erasures_of_people_who_become_one_meanwhile_both_end(system, found_in):
+    """The older one takes over what the younger has not begun to rewrite."""
+    system.track(system.shop, user_id="ada@example.com")
+    system.track(system.shop, user_id="eve@example.com")
+    with system.running():
+        system.wait()
+        older = system.ask(system.shop, "ada@example.com")
+        younger = system.ask(system.shop, "eve@example.com")
+        system.alias(
+            system.shop, user_id="eve@example.com", previous_id="ada@example.com",
+            forced_by="key", reason="on its way",
+        )  # fmt: skip
+        system.wait()
+        system.finish(older)
+        system.finish(younger)
+        system.wait()
+        assert found_in("ada@example.com") == found_in("eve@example.com") == []
+        assert system.differing() == {}
