@@ -8,7 +8,7 @@ from sqlalchemy import Column, Computed, Text
 from infrastructure import event_projector, settings
 from projections import people
 
-people.version = 2
+people.version = 3
 people.distinct_ids.append_column(Column("shouted", Text, Computed("upper(distinct_id)")))
 event_projector.VERSION = 2
 

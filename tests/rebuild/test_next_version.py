@@ -38,11 +38,11 @@ def test_the_old_one_answers_until_the_new_one_takes_its_place(system, running):
     system.write(people=200)
     with running("-m", "api.cli.main", "run", "projector"):
         system.wait(system.history.head())
-    assert (system.checkpoint("people").version, system.checkpoint("events").version) == (1, 1)
+    assert (system.checkpoint("people").version, system.checkpoint("events").version) == (2, 1)
     before = system.checkpoint("events").filling
     counts = set()
     with running(str(NEXT)) as process:
-        while not (system.checkpoint("people").version == system.checkpoint("events").version == 2):
+        while [system.checkpoint(name).version for name in ("people", "events")] != [3, 2]:
             assert process.poll() is None
             with system.engine.connect() as connection:
                 counts.add(count(connection, "people.distinct_ids"))
