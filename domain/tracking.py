@@ -46,6 +46,13 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
         """The id that this message counts for: the known one if there is one."""
         return self.user_id or self.anonymous_id or ""
 
+    def ordered_at(self, recorded_at: datetime) -> datetime:
+        """Where it stands among what is said of who is whom. What happened when it was received
+        has the place that it got on the log, so that it never comes before what was answered
+        already: two requests may be recorded in another order than they were received.
+        """
+        return recorded_at if self.timestamp == self.received_at else self.timestamp
+
 
 class Tracked(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """Something that somebody did. `kind` is track, page or screen; a page or a screen has its

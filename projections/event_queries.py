@@ -115,9 +115,11 @@ def sent(app_number: int, numbers: Collection[int] | None, past: Past) -> Query:
         conditions.append("pid0 IN {numbers:Array(UInt64)}")
         parameters["numbers"] = list(numbers)
     micros = "toUnixTimestamp64Micro(ts)"
+    # domain/tracking.Message.ordered_at
+    ordered = "toUnixTimestamp64Micro(if(ts = received_at, recorded_at, ts))"
     sql = (
         f"SELECT pid0, count(), min({micros}), max({micros}),"
-        f" minOrNullIf({micros}, user_id != '') FROM {TABLE}"
+        f" minOrNullIf({ordered}, user_id != '') FROM {TABLE}"
         f" WHERE {' AND '.join(conditions)} GROUP BY pid0"
     )
     return Query(sql, parameters)

@@ -57,9 +57,9 @@ __all__ = (
     "version",
 )
 
-version = 2
+version = 3
 
-_Mentioned = tuple[int, int, Any]  # app number, position, Message or Unmerged
+_Mentioned = tuple[int, Recorded]  # app number, a Message or Unmerged
 _About = tuple[int, Recorded]  # app number, an event that is about people
 _MENTIONING = frozenset((Tracked, Identified, Aliased, Grouped, Unmerged))
 
@@ -98,7 +98,7 @@ def _sorted_out(
             continue
         app = by_integer.get(recorded.app_id.int)
         if app is not None:
-            mentioned.append((app, recorded.position, event))
+            mentioned.append((app, recorded))
             if event.__class__ is not Tracked:
                 about.append((app, recorded))
     return mentioned, about

@@ -205,12 +205,12 @@ def _taken(network: Network, app_number: int, step: Step) -> list[Written]:
 
 
 def _key_of(recorded: Recorded) -> Key:
-    """A link that says no time of its own happened when it was recorded, in the order of the log:
-    so no link that was made later comes before one that was answered already.
-    """
+    """In the order of the log, where that is what orders it."""
     event: Any = recorded.event
-    if isinstance(event, Message) and event.original_timestamp is None:
-        return recorded.recorded_at, recorded.position.to_bytes(16)
+    if isinstance(event, Message):
+        at = event.ordered_at(recorded.recorded_at)
+        if at is not event.timestamp:
+            return at, recorded.position.to_bytes(16)
     return event.timestamp, recorded.stream_id.bytes
 
 

@@ -120,8 +120,7 @@ def _sent(
 ) -> Mapping[int, Sequence[Sent]]:
     found: dict[int, list[Sent]] = defaultdict(list)
     for row in told:
-        known = row.timestamp if row.known else None
-        found[row.number].append(Sent(1, row.timestamp, row.timestamp, known))
+        found[row.number].append(Sent(1, row.timestamp, row.timestamp, row.known_since))
     query = event_queries.sent(then.app_number, numbers, then.past)
     for number, messages, first, last, known in then.ask(query):
         since = None if known is None else _time(known)

@@ -38,7 +38,7 @@ def _row(app: int, number: int, recorded: Recorded) -> tuple[object, ...]:
         recorded.stream_id.bytes,
         event.timestamp,
         _kind(event),
-        bool(event.user_id),
+        event.ordered_at(recorded.recorded_at) if event.user_id else None,
         _text(getattr(event, "traits", EMPTY)),
         _text(getattr(event, "operations", EMPTY)),
         *group,

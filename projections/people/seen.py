@@ -29,6 +29,7 @@ from sqlalchemy.types import TypeEngine
 from domain.tracking import Aliased, Message, Unmerged
 from projections.array_rows import arrays, columns, each
 from projections.people.tables import distinct_ids
+from projections.projection import Recorded
 
 Id = tuple[int, str]  # app number, distinct id
 Belong = Callable[[int, int], tuple[int, datetime | None]]
@@ -57,6 +58,10 @@ class Seen:
         if self.last is None or at > self.last:
             self.last = at
 
+    def known_at(self, position: int, at: datetime) -> None:
+        if not self.known or at < self.known[-1][1]:
+            self.known.append((position, at))
+
     @property
     def known_since(self) -> datetime | None:
         return self.known[-1][1] if self.known else None
@@ -64,7 +69,7 @@ class Seen:
 
 class Found(NamedTuple):
     """An id that was there. `earlier`: it was used as a user id at an earlier time than was known,
-    which was `known_before`.
+    which was `known_before` (domain/tracking.Message.ordered_at).
     """
 
     number: int
@@ -88,29 +93,30 @@ class Counted(NamedTuple):
         return self.found[key].number if number is None else number
 
 
-def seen_in(messages: Sequence[tuple[int, int, Message | Unmerged]]) -> dict[Id, Seen]:
-    """Of (app number, position, event). In the order of first mention, which is the order of
+def seen_in(mentioned: Sequence[tuple[int, Recorded]]) -> dict[Id, Seen]:
+    """Of (app number, a Message or Unmerged). In the order of first mention, which is the order of
     their numbers.
     """
     seen: dict[Id, Seen] = {}
-    for app, position, message in messages:
-        if isinstance(message, Unmerged):
+    for app, recorded in mentioned:
+        message: Any = recorded.event
+        if message.__class__ is Unmerged:
             for other in (one for pair in message.pairs for one in pair):
-                seen.setdefault((app, other), Seen(position))
+                seen.setdefault((app, other), Seen(recorded.position))
             continue
         at = message.timestamp
         user_id = message.user_id
         sender = (app, user_id or message.anonymous_id or "")
         known = seen.get(sender)
         if known is None:
-            known = seen[sender] = Seen(position, 1, at)
+            known = seen[sender] = Seen(recorded.position, 1, at)
         else:
             known.again(at)
-        if user_id and (not known.known or at < known.known[-1][1]):
-            known.known.append((position, at))
-        if message.anonymous_id or isinstance(message, Aliased):
+        if user_id:
+            known.known_at(recorded.position, message.ordered_at(recorded.recorded_at))
+        if message.anonymous_id or message.__class__ is Aliased:
             for other in also_mentioned(message):
-                seen.setdefault((app, other), Seen(position))
+                seen.setdefault((app, other), Seen(recorded.position))
     return seen
 
 
@@ -160,8 +166,7 @@ def _find(connection: Connection, ids: Sequence[Id]) -> dict[Id, Found]:
 
 def _rows(seen: dict[Id, Seen]) -> Iterator[tuple[Any, ...]]:
     for (app, distinct_id), of in seen.items():
-        known_since = of.known[-1][1] if of.known else None
-        yield app, distinct_id, of.messages, of.first, of.last, known_since
+        yield app, distinct_id, of.messages, of.first, of.last, of.known_since
 
 
 def _number(connection: Connection, new: Sequence[Id]) -> dict[Id, int]:

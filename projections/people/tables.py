@@ -2,7 +2,6 @@
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     DateTime,
     Index,
@@ -47,7 +46,7 @@ said = Table(
     Column("event_id", LargeBinary, nullable=False),
     Column("timestamp", _TIME, nullable=False),
     Column("kind", Text, nullable=False),  # identify, alias, group
-    Column("known", Boolean, nullable=False),  # whether the sender stood there as a user id
+    Column("known_since", _TIME),  # Message.ordered_at, where the sender stood as a user id
     Column("traits", Text),  # JSON as received; of a group: the group's
     Column("operations", Text),
     Column("group_type", Text),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from api.cli.exits import Exit
+from projections import people
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +37,7 @@ def imported(appizer, tmp_path, project):
 def test_read_models_are_listed_with_what_they_hold(appizer):
     listed = {one["name"]: one for one in lines(appizer("projections", "list", "--json"))}
     assert list(listed) == ["apps", "people", "failed_events", "events"]
-    assert listed["people"]["version"] == 2
+    assert listed["people"]["version"] == people.version
     assert "distinct_ids" in listed["people"]["tables"]
     assert listed["events"]["held_in"] == "ClickHouse"
 

@@ -49,6 +49,31 @@ def test_the_id_shown_is_the_oldest_known_one_and_else_the_oldest(live, history,
     assert {find(one).user_id for one in ("old", "new", "phone")} == {"old"}
 
 
+def test_what_was_received_before_a_link_and_recorded_after_it_does_not_undo_it(
+    live, history, find
+):
+    """Two requests at once: the link of the second is answered, then the first is recorded."""
+    shop = history.found()
+    history.alias(shop, "ada", "phone", at=NOON)
+    live(history.recorded())
+    assert find("phone").user_id == "ada"
+    position = history.head()
+    earlier = NOON - timedelta(seconds=1)
+    history.append(shop, _received(earlier, user_id="phone"))
+    live(history.recorded(position))
+    assert find("phone").user_id == find("ada").user_id
+    # Its own time says that it happened before: then it was a known user already.
+    position = history.head()
+    said = _hours(-1)
+    history.append(shop, _received(NOON, user_id="phone", timestamp=said, original_timestamp=said))
+    live(history.recorded(position))
+    assert find("phone").user_id != find("ada").user_id
+
+
+def _received(at, **fields):
+    return Identified(**{"message_id": f"at {at}", "received_at": at, "timestamp": at} | fields)
+
+
 def _identified(user, anonymous, at, **traits):
     return Identified(
         message_id=f"{user} {anonymous} {at}",

@@ -168,7 +168,9 @@ def _check(found, ids, log, until):
     told = [one for r in counted if (one := said_of(1, r)) is not None]
     assert found.traits == shown.values(fold(told))
     for one in found.ids:
-        known = [r.event.timestamp for r in counted if r.event.user_id == one.distinct_id]
+        known = [
+            r.event.ordered_at(r.recorded_at) for r in counted if r.event.user_id == one.distinct_id
+        ]
         assert one.known_since == min(known, default=None)
 
 

@@ -46,8 +46,8 @@ def events_of(noon, history):
 def _event(noon, number, one):
     kind, who, other, traits = one
     at = noon + timedelta(minutes=number)
-    common = {"message_id": str(number), "timestamp": at, "received_at": at}
-    own = {**common, "original_timestamp": at}
+    received = noon + timedelta(hours=12)
+    own = {"message_id": str(number), "timestamp": at, "received_at": received}
     raw = msgspec.Raw(msgspec.json.encode(traits))
     match kind:
         case "identify":

@@ -8,9 +8,9 @@ from sqlalchemy import Column, Computed, Text
 from infrastructure import event_projector, settings
 from projections import people
 
-people.version = 3
+people.version += 1
 people.distinct_ids.append_column(Column("shouted", Text, Computed("upper(distinct_id)")))
-event_projector.VERSION = 2
+event_projector.VERSION += 1
 
 from infrastructure import projector  # noqa: E402  reads VERSION when it is imported
 

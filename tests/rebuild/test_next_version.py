@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from infrastructure import event_projector
+from projections import people
+
+NAMES = ("people", "events")
 NEXT = Path(__file__).with_name("next_version_process.py")
 
 
@@ -38,11 +42,12 @@ def test_the_old_one_answers_until_the_new_one_takes_its_place(system, running):
     system.write(people=200)
     with running("-m", "api.cli.main", "run", "projector"):
         system.wait(system.history.head())
-    assert (system.checkpoint("people").version, system.checkpoint("events").version) == (2, 1)
+    old = [system.checkpoint(name).version for name in NAMES]
+    assert old == [people.version, event_projector.VERSION]
     before = system.checkpoint("events").filling
     counts = set()
     with running(str(NEXT)) as process:
-        while [system.checkpoint(name).version for name in ("people", "events")] != [3, 2]:
+        while [system.checkpoint(name).version - 1 for name in NAMES] != old:
             assert process.poll() is None
             with system.engine.connect() as connection:
                 counts.add(count(connection, "people.distinct_ids"))
