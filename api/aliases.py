@@ -189,7 +189,7 @@ async def _outcome(adapters: Adapters, writer: Caller, position: int) -> str:
 async def _is_applied(adapters: Adapters, position: int) -> bool:
     """Waits for it. What is on the log is done, so a slow read model must not hide the answer."""
     try:
-        await adapters.positions.reached(people.name, position, seconds=MAX_WAIT_SECONDS)
+        await adapters.following.reached(people.name, position, seconds=MAX_WAIT_SECONDS)
     except NotCaughtUp:
         return False
     return True

@@ -109,7 +109,7 @@ async def _is_applied(adapters: Adapters, position: int) -> bool:
     asking again would make a second app, and a new key is shown only once.
     """
     try:
-        await adapters.positions.reached(apps.name, position, seconds=MAX_WAIT_SECONDS)
+        await adapters.following.reached(apps.name, position, seconds=MAX_WAIT_SECONDS)
     except NotCaughtUp:
         return False
     return True

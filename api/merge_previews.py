@@ -130,7 +130,7 @@ def ids_in(data: AliasBody) -> tuple[str, str]:
 async def up_to_date(adapters: Adapters) -> int:
     """What was stored before this request counts; returns the position that is included."""
     standing = await asyncio.to_thread(adapters.positions.of, people.name)
-    reached = await adapters.positions.reached(people.name, standing.head, seconds=MAX_WAIT_SECONDS)
+    reached = await adapters.following.reached(people.name, standing.head, seconds=MAX_WAIT_SECONDS)
     return reached.position
 
 

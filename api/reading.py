@@ -89,7 +89,11 @@ def find_named(names: Sequence[str], find: Callable[[str], T | None]) -> T:
         found = find(name)
         if found is not None:
             return found
-    raise NotFound("nobody with this id has sent an event")
+    raise nobody()
+
+
+def nobody() -> NotFound:
+    return NotFound("nobody with this id has sent an event")
 
 
 def find_numbers(asked: Asked, connection: Connection, names: Sequence[str]) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from litestar.params import FromPath, QueryParameter
 from api import cursors
 from api.reading import Asked, Cursor, Limit, asked_of_people, find_named, find_numbers, names_meant
 from api.time_machine import AsOf, KnownAt, read_past
-from api.users import find_user
+from api.users import find_profile
 from api.waiting import MinPosition
 from domain.limits import DEFAULT_PAGE, MAX_KEY_CHARS, MAX_NUMBER
 from infrastructure.bootstrap import Adapters
@@ -123,7 +123,7 @@ async def list_trait_history(  # noqa: PLR0913, PLR0917  the query string names 
 def _aliases(
     asked: Asked, names: Sequence[str], after: LinkPlace | None, limit: int
 ) -> tuple[Profile, list[tuple[LinkPlace, LinkSaid]]]:
-    profile = find_named(names, lambda name: find_user(asked, name))
+    profile = find_named(names, lambda name: find_profile(asked, name))
     with asked.connected() as connection:
         numbers = find_numbers(asked, connection, names)
         wanted = LinksWanted(asked.app_number, numbers, asked.past.known_at, after, limit)

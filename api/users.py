@@ -1,6 +1,7 @@
 """Who is this person, and which persons there are."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from api import cursors
-from api.reading import Asked, Cursor, Limit, asked_of_people, find_named, names_meant
+from api.reading import Asked, Cursor, Limit, asked_of_people, find_named, names_meant, nobody
 from api.time_machine import AsOf, KnownAt, read_past
 from api.waiting import MinPosition
 from api.where import WhereText, read_where
@@ -19,9 +20,8 @@ from domain.limits import DEFAULT_PAGE, MAX_ID_CHARS
 from domain.past import NOW
 from infrastructure.bootstrap import Adapters
 from infrastructure.positions import Standing
-from projections import people
 from projections.apps import Caller
-from projections.people import lists, past, past_lists
+from projections.people import lists, past, past_lists, profiles
 from projections.people.lists import Sort, Wanted
 from projections.people.shown import Found, Listed, Page, Profile
 from projections.people.trait_conditions import check_traits
@@ -79,7 +79,7 @@ async def show_user(
     names = names_meant(user_id, "user_id")
     when = await read_past(adapters, known_at, as_of)
     asked = await asked_of_people(adapters, reader, min_position, when)
-    user = await asyncio.to_thread(find_named, names, lambda name: find_user(asked, name))
+    user = await find_user(asked, names)
     return UserAnswer(user=user, position=asked.standing.position, lag_ms=asked.standing.lag_ms)
 
 
@@ -113,10 +113,33 @@ async def list_users(  # noqa: PLR0913, PLR0917  the query string names them, no
     return _answer(page, limit, query, asked.standing)
 
 
-def find_user(asked: Asked, name: str) -> Profile | None:
+async def find_user(asked: Asked, names: Sequence[str]) -> Profile:
+    """The first of the names that is somebody's. Raises NotFound."""
     if asked.past == NOW:
-        with asked.adapters.reads.connect() as connection:
-            return people.find_profile(connection, asked.app_number, name)
+        return await _find_now(asked, names)
+    return await asyncio.to_thread(find_named, names, lambda name: find_profile(asked, name))
+
+
+async def _find_now(asked: Asked, names: Sequence[str]) -> Profile:
+    for name in names:
+        given = {"app": asked.app_number, "id": name}
+        (row,) = await asked.adapters.reads.all(profiles.PROFILE, given)
+        found = profiles.read(row)
+        if found is not None:
+            others = await asyncio.to_thread(_ids_of, asked, found.missing) if found.missing else {}
+            return found.profile(others)
+    raise nobody()
+
+
+def _ids_of(asked: Asked, numbers: set[int]) -> Mapping[int, str]:
+    with asked.connected() as connection:
+        return profiles.find_ids(connection, asked.app_number, numbers)
+
+
+def find_profile(asked: Asked, name: str) -> Profile | None:
+    if asked.past == NOW:
+        with asked.connected() as connection:
+            return profiles.find_profile(connection, asked.app_number, name)
     with asked.then() as then:
         return past.find_profile(then, name)
 

@@ -20,4 +20,4 @@ MinPosition = Annotated[
 
 
 async def caught_up(adapters: Adapters, read_model: str, min_position: int | None) -> Standing:
-    return await adapters.positions.reached(read_model, min_position, seconds=MAX_WAIT_SECONDS)
+    return await adapters.following.reached(read_model, min_position, seconds=MAX_WAIT_SECONDS)

@@ -18,8 +18,9 @@ from infrastructure.embedded.figures import gathered
 from infrastructure.embedded.instance import Instance
 from infrastructure.event_store.group_commit import GroupCommit
 from infrastructure.event_store.recorder import AggregateStreams
-from infrastructure.positions import Positions, Standing
+from infrastructure.positions import Following, Positions, Standing
 from infrastructure.probes import Probe, analytics_probe, feed_probe, store_probe
+from infrastructure.reads import Reads
 from infrastructure.settings import Settings
 from infrastructure.telemetry import metrics_text
 
@@ -37,12 +38,12 @@ class Adapters:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.instance = Instance(Path(settings.data)) if settings.data else None
-        self.engine: Engine = open_engine(settings.database_url, pool_size=10)
-        # For one statement that needs no transaction around it: two round trips less.
-        self.reads: Engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self.callers = Callers(self.reads)
+        self.engine: Engine = open_engine(settings.database_url, pool_size=20)
+        self.reads = Reads(settings.database_url)
+        self.callers = Callers(self.engine.execution_options(isolation_level="AUTOCOMMIT"))
         self.barred = BarredIds(self.engine)
-        self.positions = Positions(self.reads)
+        self.positions = Positions(self.engine)
+        self.following = Following(self.reads)
         self.streams = AggregateStreams(settings.database_url)
         self.analytics = AnalyticsEngine(settings.analytics_url)
         self.log = GroupCommit(
@@ -89,6 +90,7 @@ class Adapters:
 
     async def close(self) -> None:
         await self.log.close()
+        await self.reads.close()
         self.callers.close()
         self.barred.close()
         self.streams.close()

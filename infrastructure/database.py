@@ -33,7 +33,7 @@ def open_engine(database_url: str, *, pool_size: int = 5) -> Engine:
     return create_engine(
         "postgresql+psycopg://" + database_url.split("://", 1)[1],
         pool_size=pool_size,
-        max_overflow=pool_size,
+        max_overflow=0,  # such connections are closed after each use, and opening one is dear
         pool_timeout=5,
         hide_parameters=True,  # errors are logged and kept; what people sent is not
         pool_pre_ping=True,

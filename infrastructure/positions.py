@@ -2,12 +2,15 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from sqlalchemy import Engine, text
 
 from domain.errors import NotCaughtUp
+from infrastructure.reads import Reads
 
 _POLL_SECONDS = 0.02
 _SHARED_SECONDS = 0.01  # one read of the positions serves all questions of this time
@@ -53,17 +56,16 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Positions:
+    """Threads' way to ask."""
+
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._look: asyncio.Task[dict[str, int]] | None = None
-        self._reads: dict[str, tuple[float, asyncio.Task[Standing]]] = {}
 
     def all(self) -> list[Standing]:
         return self._read(None)
 
     def of(self, name: str) -> Standing:
-        standings = self._read(name)
-        return standings[0] if standings else Standing(name=name, position=0, head=0, lag_ms=0.0)
+        return _of(name, self._read(name))
 
     def head(self) -> int:
         """The last position of the log."""
@@ -75,10 +77,23 @@ class Positions:
         with self._engine.connect() as connection:
             return int(connection.execute(_POSITION_AT, {"at": at}).scalar_one())
 
+    def _read(self, name: str | None) -> list[Standing]:
+        with self._engine.connect() as connection:
+            return _standings(connection.execute(_STANDING, {"name": name}).all())
+
+
+class Following:
+    """The event loop's way to ask."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+        self._look: asyncio.Task[dict[str, int]] | None = None
+        self._shared: dict[str, tuple[float, asyncio.Task[Standing]]] = {}
+
     async def reached(self, name: str, min_position: int | None, *, seconds: float) -> Standing:
         """Waits until the read model has the position; raises NotCaughtUp after `seconds`."""
         until = time.monotonic() + seconds
-        standing = await self._shared(name)
+        standing = await self._recent(name)
         if min_position is None or standing.position >= min_position:
             return standing
         position = standing.position
@@ -86,17 +101,17 @@ class Positions:
             if time.monotonic() > until:
                 raise NotCaughtUp(position, min_position)
             position = (await self._next_look()).get(name, 0)
-        return await asyncio.to_thread(self.of, name)
+        return await self._read(name)
 
-    async def _shared(self, name: str) -> Standing:
+    async def _recent(self, name: str) -> Standing:
         """However many ask within a few milliseconds, one reads: what is read from the read model
         afterwards includes that position.
         """
         now = time.monotonic()
-        started, reading = self._reads.get(name, (0.0, None))
+        started, reading = self._shared.get(name, (0.0, None))
         if reading is None or now - started > _SHARED_SECONDS:
-            reading = asyncio.create_task(asyncio.to_thread(self.of, name))
-            self._reads[name] = (now, reading)
+            reading = asyncio.create_task(self._read(name))
+            self._shared[name] = (now, reading)
         return await asyncio.shield(reading)
 
     async def _next_look(self) -> dict[str, int]:
@@ -107,24 +122,26 @@ class Positions:
 
     async def _look_after_a_pause(self) -> dict[str, int]:
         await asyncio.sleep(_POLL_SECONDS)
-        return await asyncio.to_thread(self._positions)
+        return {row.name: row.position for row in await self._reads.all(_POSITIONS, {})}
 
-    def _positions(self) -> dict[str, int]:
-        with self._engine.connect() as connection:
-            return {row.name: row.position for row in connection.execute(_POSITIONS)}
+    async def _read(self, name: str) -> Standing:
+        return _of(name, _standings(await self._reads.all(_STANDING, {"name": name})))
 
-    def _read(self, name: str | None) -> list[Standing]:
-        with self._engine.connect() as connection:
-            rows = connection.execute(_STANDING, {"name": name}).all()
-        return [
-            Standing(
-                name=row.name,
-                position=row.position,
-                head=row.head,
-                lag_ms=_milliseconds(row.waiting_since, row.now),
-            )
-            for row in rows
-        ]
+
+def _standings(rows: Sequence[Any]) -> list[Standing]:
+    return [
+        Standing(
+            name=row.name,
+            position=row.position,
+            head=row.head,
+            lag_ms=_milliseconds(row.waiting_since, row.now),
+        )
+        for row in rows
+    ]
+
+
+def _of(name: str, standings: Sequence[Standing]) -> Standing:
+    return standings[0] if standings else Standing(name=name, position=0, head=0, lag_ms=0.0)
 
 
 def _milliseconds(waiting_since: datetime | None, now: datetime) -> float:

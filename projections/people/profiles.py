@@ -1,6 +1,7 @@
 """Who somebody is now."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import (
@@ -30,19 +31,40 @@ _decode_groups = msgspec.json.Decoder(list[tuple[str, str, int]]).decode
 
 def find_profile(connection: Connection, app_number: int, distinct_id: str) -> Profile | None:
     """None: nobody has this id. All of it is as of one moment, since it is one statement."""
-    row = connection.execute(_PROFILE, {"app": app_number, "id": distinct_id}).one()
+    found = read(connection.execute(PROFILE, {"app": app_number, "id": distinct_id}).one())
+    if found is None:
+        return None
+    return found.profile(find_ids(connection, app_number, found.missing))
+
+
+class Read(NamedTuple):
+    """A profile, but for the ids that gave traits and are not among those shown: `missing`."""
+
+    members: Sequence[Member]
+    totals: Totals
+    traits: Traits
+    groups: list[tuple[str, str, int]]
+
+    @property
+    def missing(self) -> set[int]:
+        return shown.numbers_in(self.traits) - {member.number for member in self.members}
+
+    def profile(self, others: Mapping[int, str]) -> Profile:
+        senders = {**others, **{member.number: member.distinct_id for member in self.members}}
+        return shown.profile(
+            self.members, self.totals, self.traits, senders=senders, groups=self.groups
+        )
+
+
+def read(row: Any) -> Read | None:
+    """From what PROFILE gives. None: nobody has this id."""
     if row.asked is None:
         return None
-    traits = {} if row.folded is None else _decode_traits(row.folded)
-    members = shown.chosen(_decode_members(row.members), row.asked)
-    senders = {member.number: member.distinct_id for member in members}
-    missing = shown.numbers_in(traits) - senders.keys()
-    return shown.profile(
-        members,
+    return Read(
+        shown.chosen(_decode_members(row.members), row.asked),
         Totals(row.ids, int(row.messages), row.first_seen, row.last_seen),
-        traits,
-        senders=senders | find_ids(connection, app_number, missing),
-        groups=_decode_groups(row.groups or "[]"),
+        read_traits(row.folded),
+        _decode_groups(row.groups or "[]"),
     )
 
 
@@ -126,4 +148,4 @@ def _columns(of: FromClause) -> list[ColumnElement[Any]]:
     return [of.c[name] for name in Member.__struct_fields__]
 
 
-_PROFILE = _profile()
+PROFILE = _profile()  # app: number of the app; id: any of the person's
