@@ -35,7 +35,8 @@ Reason = Annotated[
 ]
 
 _DOES: dict[Step, str] = {
-    "freeze": "events with these ids are refused from now on; what was on its way arrives",
+    "freeze": "events with these ids are refused from now on; what was on its way arrives, which"
+    " takes 15 seconds at least",
     "log": "payloads on the log and the read models in Postgres are rewritten, in one transaction",
     "analytics": "the rows in ClickHouse are rewritten",
     "feed": "messages on NATS that hold the old payloads are removed and overwritten",

@@ -97,8 +97,12 @@ def _explained(request: Request[Any, Any, Any], error: HTTPException) -> errors.
     field, issue = str(issues[0].get("key", "data")), str(issues[0].get("message"))
     if issue == f"'{field}'":
         return errors.Rejected(*NO_BODY)
-    body = request.route_handler.parsed_fn_signature.parameters.get("data")
-    return told_at(issue, body and body.annotation, _ON_THE_WIRE.get(field, field))
+    wanted = request.route_handler.parsed_fn_signature.parameters
+    name = _ON_THE_WIRE.get(field, field)
+    if field in wanted and field != "data":
+        return told_at(issue, wanted[field].annotation, "", field=name)
+    body = wanted.get("data")
+    return told_at(issue, body and body.annotation, name)
 
 
 def answer_unreadable(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:

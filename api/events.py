@@ -11,12 +11,11 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from api import cursors
-from api.reading import EVENTS, Cursor, Limit, names_meant
+from api.reading import EVENTS, Cursor, Limit, names_meant, nobody
 from api.time_machine import AsOf, KnownAt, reached, read_past
 from api.waiting import MinPosition
 from api.where import WhereText, read_where
 from domain import conditions
-from domain.errors import NotFound
 from domain.limits import DEFAULT_PAGE, MAX_NAME_CHARS
 from domain.moments import EXAMPLES, check_order, read_moment
 from domain.past import NOW
@@ -144,7 +143,7 @@ async def list_events_of_user(  # noqa: PLR0913, PLR0917  the query string names
     wanted = msgspec.structs.replace(wanted, past=past)
     found = await asyncio.to_thread(_page, adapters, wanted, names, limit)
     if found is None:
-        raise NotFound("nobody with this id has sent an event")
+        raise nobody()
     return _answer(found, limit, query, standing)
 
 

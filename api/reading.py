@@ -93,7 +93,10 @@ def find_named(names: Sequence[str], find: Callable[[str], T | None]) -> T:
 
 
 def nobody() -> NotFound:
-    return NotFound("nobody with this id has sent an event")
+    return NotFound(
+        "nobody with this id has sent anything by the position asked for; what was just sent is"
+        " read with min_position"
+    )
 
 
 def find_numbers(asked: Asked, connection: Connection, names: Sequence[str]) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import msgspec
 
 from api.dialects.request import in_words
 from domain.errors import Rejected
-from domain.json_objects import ROOT, examine
+from domain.json_objects import NOT_EXACT, ROOT, TOO_BIG, examine
 from domain.limits import MAX_NAME_CHARS
 from domain.nearest import told
 
@@ -45,7 +45,10 @@ def check_body(body: bytes, kind: Any) -> None:
         examine(body, "")
         msgspec.json.decode(body, type=kind)
     except Rejected as error:
-        raise Rejected("body", error.issue) if error.field == ROOT else error from None
+        field = "body" if error.field == ROOT else error.field
+        # A field of ours takes such a number as a string neither; a value to compare with does.
+        is_own = error.issue == NOT_EXACT and field.isidentifier()
+        raise Rejected(field, TOO_BIG if is_own else error.issue) from None
     except msgspec.ValidationError as error:
         raise refusal(error, kind, "") from None
 

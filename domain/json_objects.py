@@ -16,7 +16,8 @@ from domain.limits import MAX_DEPTH, MAX_KEY_CHARS, MAX_KEYS, MAX_NUMBER
 
 _TOKENS = re.compile(r'"(?:[^"\\]+|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _LONGEST_NUMBER = 400  # digits; int() is quadratic beyond
-NOT_EXACT = "is a number outside ±2^53, which cannot be kept exactly; send it as a string"
+TOO_BIG = "is a number outside ±2^53"
+NOT_EXACT = f"{TOO_BIG}, which cannot be kept exactly; send it as a string"
 ROOT = "message"  # what the path is called when it is the whole message
 
 

@@ -6,7 +6,7 @@ in the order of their keys, so neither the order of arrival nor a merge and its 
 
 set        the value, whatever it was (a null sets null)
 set_once   the value, if there is none
-increment  plus a number; of no value or one that is no number, from 0
+increment  plus a number; of no value or one that is no number, from 0; it ends at ±2^53
 append     a list, with this at its end; no list: a list of what was there first
 union      the same for each value that is not in the list
 unset      no value
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from domain.limits import MAX_TRAIT_LIST
+from domain.limits import MAX_NUMBER, MAX_TRAIT_LIST
 from domain.tracking import EMPTY
 
 OPERATIONS = ("set_once", "increment", "append", "union", "unset")
@@ -189,7 +189,8 @@ def _plus(number: float) -> Step:
     def step(before: msgspec.Raw | None) -> msgspec.Raw:
         value: Any = None if before is None else msgspec.json.decode(before)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return msgspec.Raw(_encode((value if is_number else 0) + number))
+        total = (value if is_number else 0) + number
+        return msgspec.Raw(_encode(max(-MAX_NUMBER, min(total, MAX_NUMBER))))
 
     return step
 
@@ -209,11 +210,17 @@ def _with(values: Sequence[msgspec.Raw], *, only_new: bool) -> Step:
         found: Any = [] if before is None else msgspec.json.decode(before)
         items = found if isinstance(found, list) else [found]
         for value in map(msgspec.json.decode, values):
-            if not only_new or _encode(value) not in set(map(_encode, items)):
+            if not only_new or _same(value) not in set(map(_same, items)):
                 items.append(value)
         return msgspec.Raw(_encode(items[-MAX_TRAIT_LIST:]))
 
     return step
+
+
+def _same(value: Any) -> bytes:
+    """Equal for what is the same in JSON, which has one kind of number: 1.0 is 1."""
+    whole = isinstance(value, float) and value.is_integer()
+    return _encode(int(value) if whole else value)
 
 
 def _read_unset(raw: msgspec.Raw) -> Iterable[tuple[str, bool, Step]]:

@@ -34,7 +34,7 @@ from projections import failed_events, people
 from projections.catalogue import PROJECTIONS
 
 # An id is refused everywhere after barred.STALE_SECONDS; what was taken before is on the log when
-# a commit has had all the time it gets.
+# a commit has had all the time it gets. The API tells it of the step.
 FREEZE_SECONDS = 15.0
 _LEAD = 4716  # the advisory lock of whoever erases
 _LOOK_SECONDS = 2.0

@@ -140,6 +140,8 @@ def test_all_links_since_a_position_are_undone_together(shop, problem):
     assert shop.uniques() == 4
     assert shop.user("old")["messages"] == 5  # one event, four aliases
     problem(shop.unmerge("ada", since=shop.tenant.head()), 404, "NOT_FOUND")
+    details = problem(shop.unmerge("ada", since=10**18), 400, "INVALID_REQUEST", field="since")
+    assert details["issue"] == "is a number outside ±2^53"
 
 
 def test_a_middle_id_takes_what_hangs_on_it_alone(shop):

@@ -248,6 +248,11 @@ def test_what_a_list_can_not_be_asked_is_refused_by_name(shop, problem, given, f
     problem(shop.get("/v1/users", **given), 400, "INVALID_REQUEST", field=field)
 
 
+def test_what_it_can_be_sorted_by_is_named(shop, problem):
+    details = problem(shop.get("/v1/users", sort="name"), 400, "INVALID_REQUEST", field="sort")
+    assert details["issue"] == "must be one of created, last_seen, first_seen, user_id"
+
+
 def test_ids_with_slashes_have_histories_too(tenant):
     position = tenant.sent({"event_name": "E", "user_id": "a/b"})
     for end in ("aliases", "history", "events"):

@@ -59,6 +59,21 @@ def test_operations_change_what_is_there(tenant, shown):
     }
 
 
+def test_numbers_end_where_they_are_exact_and_a_union_has_one_kind_of_number(tenant, shown):
+    first = {"traits": {"low": -(2**53), "scores": [1, "1", True]}, "increment": {"high": 2**53}}
+    then = {
+        "increment": {"low": -1, "high": 1.5},
+        "union": {"scores": [1.0, "1", True, 2.0, 2, 0.5]},
+    }
+    tenant.sent({"user_id": "ada", **first}, "/v1/users")
+    position = tenant.sent({"user_id": "ada", **then}, "/v1/users")
+    assert shown("ada", position) == {
+        "low": -(2**53),
+        "high": 2**53,
+        "scores": [1, "1", True, 2.0, 0.5],
+    }
+
+
 def test_what_was_said_earlier_by_its_timestamp_does_not_win(tenant, shown):
     new = {"timestamp": "2026-02-01T00:00:00Z", "traits": {"plan": "new"}}
     old = {"timestamp": "2026-01-01T00:00:00Z", "traits": {"plan": "old", "n": 1}}

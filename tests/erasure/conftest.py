@@ -75,7 +75,7 @@ class System:
         made = {
             "message_id": f"{given.get('user_id')} did {uuid4()}",
             "timestamp": at,
-            "received_at": at,
+            "received_at": at + timedelta(minutes=1),
             "original_timestamp": at,
             "context": msgspec.Raw(b'{"ip":"%b"}' % ip.encode()),
             "client": Client(ip=ip, user_agent=FIREFOX),
