@@ -146,7 +146,8 @@ class Network:
             self._registers.setdefault(pair, Register())
 
     def person(self, number: int) -> int:
-        self.load([number])
+        if number not in self._person:
+            self.load([number])
         return self._person[number]
 
     def has(self, number: int) -> bool:
@@ -179,7 +180,8 @@ class Network:
         return self._newest[number]
 
     def register(self, pair: Pair) -> Register:
-        self.load_registers([pair])
+        if pair not in self._registers:
+            self.load_registers([pair])
         return self._registers[pair]
 
     def registers_around(self, numbers: Collection[int]) -> dict[Pair, Register]:
@@ -236,14 +238,13 @@ class Network:
         if before is not None and before <= key:
             return self._outcome(pair, forced=forced, joined=False)
         self.load(pair)
+        register = with_link(register, key, forced=forced)
+        if not self._is_late(key, one, other):
+            return self._take(position, Edge(key, pair, forced), register)
         was_one = self._person[one] == self._person[other]
-        late = self._is_late(key, one, other)
-        self._write(pair, with_link(register, key, forced=forced))
+        self._write(pair, register)
         self._heard(pair, key)
-        if late:
-            self._settle(position, {one, other})
-        else:
-            self._take(position, Edge(key, pair, forced))
+        self._settle(position, {one, other})
         return self._outcome(pair, forced=forced, joined=not was_one)
 
     def unlink(self, position: int, key: Key, pairs: Sequence[Pair]) -> None:
@@ -266,9 +267,11 @@ class Network:
 
     def _is_late(self, key: Key, one: int, other: int) -> bool:
         """Whether something that was said already comes after it, so that its place is not last."""
-        ends = (self._person[one], self._person[other])
-        newest = [at for at in map(self._newest_around, ends) if at is not None]
-        return bool(newest) and max(newest) >= key[0]
+        for number in (one, other):
+            newest = self._newest_around(self._person[number])
+            if newest is not None and newest >= key[0]:
+                return True
+        return False
 
     def _newest_around(self, person: int) -> datetime | None:
         if person not in self._newest_of:
@@ -297,16 +300,22 @@ class Network:
                 person = self._person[number]
                 self._newest_of[person] = _latest(self._newest_around(person), key[0])
 
-    def _take(self, position: int, edge: Edge) -> None:
+    def _take(self, position: int, edge: Edge, register: Register) -> Outcome:
         """A link that comes after all others around it: nothing else can change."""
-        one, other = (self._person[number] for number in edge.pair)
-        sides = [
-            Side(len(self._members[side]), self._known_since(side)) for side in sorted({one, other})
-        ]
-        reason = None if one == other else refuses(edge, *sides, most_ids=self._most_ids)
-        self._write(edge.pair, with_reason(self._registers[edge.pair], edge, reason))
-        if one != other and reason is None:
+        one, other = self._person[edge.pair[0]], self._person[edge.pair[1]]
+        reason = None
+        if one != other:
+            reason = refuses(edge, self._side(one), self._side(other), most_ids=self._most_ids)
+        self._write(edge.pair, register if reason is None else with_reason(register, edge, reason))
+        self._heard(edge.pair, edge.key)
+        if one == other:
+            return "already_linked"
+        if reason is None:
             self._move(position, self._members[max(one, other)], min(one, other))
+        return reason or "linked"
+
+    def _side(self, person: int) -> Side:
+        return Side(len(self._members[person]), self._known_since(person))
 
     def _move(self, position: int, numbers: Collection[int], person: int) -> None:
         for number in list(numbers):

@@ -48,8 +48,8 @@ def _literal(values: Sequence[Any]) -> str:
             return (
                 "{" + ",".join(["NULL" if v is None else f"\\\\x{v.hex()}" for v in values]) + "}"
             )
-        case _:
-            return "{" + ",".join(["NULL" if v is None else str(v) for v in values]) + "}"
+        case _:  # numbers: Python writes a list of them as Postgres reads one
+            return "{" + repr(list(values))[1:-1].replace("None", "NULL") + "}"
 
 
 def _quoted(values: Sequence[str | None]) -> str:

@@ -25,6 +25,7 @@ from projections.people.links import (
     find_changes,
     find_outcome,
     linked_ids,
+    steps_of,
 )
 from projections.people.profiles import find_profile
 from projections.people.said import Person
@@ -117,8 +118,9 @@ def _link(
 ) -> dict[int, Network]:
     """App number -> its links, where any were spoken of or may hold no longer."""
     steps: dict[int, list[Step]] = defaultdict(list)
-    for app, step in _link_steps(about, counted):
-        steps[app].append(step)
+    for app, recorded in about:
+        for step in steps_of(recorded, partial(counted.number_of, app)):
+            steps[app].append(step)
     linked = {(app, n) for app, of_app in steps.items() for step in of_app for n in step.numbers}
     for key, found in counted.found.items():
         app, number = key[0], found.number
@@ -130,14 +132,6 @@ def _link(
     known = {app: Known({}, set(), {}) for app in steps}
     _tell(known, counted, linked)
     return {app: links.take(connection, app, of_app, known[app]) for app, of_app in steps.items()}
-
-
-def _link_steps(about: Sequence[_About], counted: Counted) -> Iterator[tuple[int, Step]]:
-    for app, recorded in about:
-        pairs = linked_ids(recorded.event)
-        if pairs:
-            ids = tuple([counted.number((app, one)) for pair in pairs for one in pair])
-            yield app, Step(recorded.position, 1, ids, recorded=recorded)
 
 
 def _tell(known: dict[int, Known], counted: Counted, linked: AbstractSet[Person]) -> None:

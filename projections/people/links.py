@@ -1,8 +1,8 @@
 """Links between ids: what messages say of them, what comes of it, and who belongs to whom."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -26,19 +26,23 @@ from projections.people.tables import distinct_ids, link_history, links, person_
 from projections.projection import Recorded
 
 _TIME = DateTime(timezone=True)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 NOT_TAKEN = ("junk_id", "cycle")  # outcomes of what never reaches the register
 
 
 class Step(NamedTuple):
-    """`numbers`: of the ids that it is about, in pairs. `known`: no link, but the time since which
-    the one id is a user id.
+    """`numbers`: of the ids that it is about, in pairs; `event` is what says so, an Unmerged or
+    something that links the one pair. `known`: no link, but the time since which the one id is a
+    user id.
     """
 
     position: int
     rank: int  # at one position: first known, then linked
     numbers: tuple[int, ...]
     known: datetime | None = None
-    recorded: Recorded | None = None
+    event: Any = None
+    key: Key = (_NEVER, b"")
+    is_junk: bool = False
 
 
 class Written(NamedTuple):
@@ -54,6 +58,21 @@ class Written(NamedTuple):
     outcome: str
     key_id: str | None
     note: str | None
+
+
+def steps_of(recorded: Recorded, number: Callable[[str], int]) -> Iterator[Step]:
+    """None where it is about no links. `number`: that of an id."""
+    pairs = linked_ids(recorded.event)
+    if pairs:
+        ids = [one for pair in pairs for one in pair]
+        yield Step(
+            recorded.position,
+            1,
+            tuple(map(number, ids)),
+            event=recorded.event,
+            key=_key_of(recorded),
+            is_junk=any(map(is_junk, ids)),
+        )
 
 
 def linked_ids(event: Any) -> tuple[tuple[str, str], ...]:
@@ -160,12 +179,15 @@ _order = itemgetter(0, 1)
 
 def _needs(network: Network, step: Step) -> bool:
     """Whether it may change more than the history: most links are said again and again."""
-    if step.recorded is None or step.recorded.event.__class__ is Unmerged:
+    if step.known is not None or step.event.__class__ is Unmerged:
         return True
-    key, register = _key_of(step.recorded), network.register(pair_of(*step.numbers))
-    is_forced = getattr(step.recorded.event, "forced_by", None) is not None
-    before = register.forced if is_forced else register.linked
-    return before is None or key < before
+    register = network.register(pair_of(*step.numbers))
+    before = register.forced if _forced_by(step.event) else register.linked
+    return before is None or step.key < before
+
+
+def _forced_by(event: Any) -> str | None:
+    return event.forced_by if event.__class__ is Aliased else None
 
 
 def _pairs(step: Step) -> Iterator[Pair]:
@@ -174,34 +196,21 @@ def _pairs(step: Step) -> Iterator[Pair]:
 
 
 def _taken(network: Network, app_number: int, step: Step) -> list[Written]:
-    assert step.recorded is not None
-    event, key = step.recorded.event, _key_of(step.recorded)
-    if isinstance(event, Unmerged):
+    position, _, numbers, _, event, key, is_junk = step
+    if event.__class__ is Unmerged:
         pairs = sorted(set(_pairs(step)))
-        network.unlink(step.position, key, pairs)
+        network.unlink(position, key, pairs)
+        by = (event.done_by, event.reason)
         return [
-            Written(
-                app_number,
-                step.position,
-                *pair,
-                *key,
-                "unlink",
-                "unlinked",
-                event.done_by,
-                event.reason,
-            )
-            for pair in pairs
+            Written(app_number, position, *pair, *key, "unlink", "unlinked", *by) for pair in pairs
         ]
-    (ids,) = linked_ids(event)
-    key_id = event.forced_by if isinstance(event, Aliased) else None
-    note = event.reason if isinstance(event, Aliased) else None
-    outcome: Outcome
-    if any(map(is_junk, ids)):
-        outcome = "junk_id"
-    else:
-        outcome = network.link(step.position, key, *step.numbers, forced=key_id is not None)
-    pair = pair_of(*step.numbers)
-    return [Written(app_number, step.position, *pair, *key, "link", outcome, key_id, note)]
+    forced_by = _forced_by(event)
+    outcome: Outcome = "junk_id"
+    if not is_junk:
+        outcome = network.link(position, key, *numbers, forced=forced_by is not None)
+    note = event.reason if event.__class__ is Aliased else None
+    pair = pair_of(*numbers)
+    return [Written(app_number, position, *pair, *key, "link", outcome, forced_by, note)]
 
 
 def _key_of(recorded: Recorded) -> Key:

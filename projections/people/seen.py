@@ -87,6 +87,9 @@ class Counted(NamedTuple):
     found: dict[Id, Found]
     numbers: dict[Id, int]
 
+    def number_of(self, app_number: int, distinct_id: str) -> int:
+        return self.number((app_number, distinct_id))
+
     def number(self, key: Id) -> int:
         """Of an id that was asked for."""
         number = self.numbers.get(key)
