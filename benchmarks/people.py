@@ -4,10 +4,10 @@
 
 `identify` (batches of 100 with two ids and three traits; half of them by people seen before) goes
 into the commands role and Postgres only; its limit is COPY of the same rows in the same run.
-`profiles` and `merge` ask a whole instance: profiles at 500 requests/s beside 2,000 events/s, timed
-from when each was due; and from the answer to a merge of two persons with 10,000 events each until
-trends count one. What the read models make of the same messages is people_pages, and people of the
-past people_past.
+`profiles` and `merge` ask a whole instance: profiles at 500 requests/s beside none, 500 and 2,000
+events/s, timed from when each was due; and from the answer to a merge of two persons with 10,000
+events each until trends count one. What the read models make of the same messages is people_pages,
+and people of the past people_past.
 """
 
 import json
@@ -29,7 +29,7 @@ from benchmarks.system import instance
 
 PERSONS = 20_000
 READS = 500  # a second
-BESIDE = 2_000  # events a second
+BESIDE = (0, 500, 2_000)  # events a second
 OF_EACH = 10_000  # events of a person that is merged
 TRENDS = {"from": "2026-11-20", "to": "2026-11-24", "measure": "unique", "event": "Merged"}
 
@@ -78,30 +78,35 @@ def measure_profiles(seconds: int) -> dict[str, Any]:
             for _ in range(READS * seconds)
         ]
         load.run(port, asked[:READS], connections=CONNECTIONS)
-        alone = load.run(port, asked, connections=CONNECTIONS, per_second=READS)
-        beside = multiprocessing.get_context("spawn").Process(
-            target=_load, args=(port, keys["write_key"], seconds + 3)
-        )
-        beside.start()
-        time.sleep(2)
-        found = load.run(port, asked, connections=CONNECTIONS, per_second=READS)
-        beside.join()
+        found = {
+            f"profiles_beside_{rate}_events": _reads(port, keys["write_key"], asked, rate)
+            for rate in BESIDE
+        }
     return {
         "profiles_identified_per_second": round(made.rate * BATCH),
         "profiles_seconds_to_catch_up": round(caught_up, 1),
-        "profile_reads_per_second": round(found.rate),
-        "profile_p50_ms": found.p50,
-        "profile_p99_ms": found.p99,
-        "profile_late": found.late,
-        "profile_statuses": found.statuses,
-        "profile_alone_p50_ms": alone.p50,
-        "profile_alone_p99_ms": alone.p99,
+        **found,
     }
 
 
-def _load(port: int, key: str, seconds: int) -> None:
-    requests = batches(BESIDE * seconds, key, seed=3)
-    load.run(port, requests, connections=4, per_second=BESIDE / BATCH)
+def _reads(port: int, key: str, asked: list[bytes], rate: int) -> dict[str, Any]:
+    seconds = len(asked) // READS + 3
+    beside = multiprocessing.get_context("spawn").Process(
+        target=_load, args=(port, key, seconds, rate)
+    )
+    if rate:
+        beside.start()
+        time.sleep(2)
+    found = load.run(port, asked, connections=CONNECTIONS, per_second=READS)
+    if rate:
+        beside.join()
+    told = ("rate", "p50", "p99", "longest", "late", "statuses")
+    return {name: getattr(found, name) for name in told} | {"loop": loop_seconds()}
+
+
+def _load(port: int, key: str, seconds: int, rate: int) -> None:
+    requests = batches(rate * seconds, key, seed=3)
+    load.run(port, requests, connections=4, per_second=rate / BATCH)
 
 
 def _get(path: str, key: str) -> bytes:
