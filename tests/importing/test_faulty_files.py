@@ -88,15 +88,15 @@ def test_a_cell_of_ten_megabytes_is_one_refusal(imported, stored):
         ),
         (
             '{"event":"e","user":42,"time":"2026-01-01"}',
-            "user_id expected `string | null`, got `integer`",
+            "user_id expected `string` or null, got `integer`",
         ),
         (
             '{"event":7,"user":"u","time":"2026-01-01"}',
-            "event_name expected `string | null`, got `integer`",
+            "event_name expected `string` or null, got `integer`",
         ),
         (
             '{"event":"e","user":"u","time":"2026-01-01","message_id":1}',
-            "message_id expected `string | null`, got `integer`",
+            "message_id expected `string` or null, got `integer`",
         ),
         ('{"event":"e","user":"u","time":null}', "timestamp is missing"),
         ('{"event":"e","user":"u","time":"2026-01-01","x":1e999}', "x: is a number outside"),
