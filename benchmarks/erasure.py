@@ -11,12 +11,10 @@ and is told apart.
 import gc
 import os
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -26,14 +24,11 @@ import psycopg
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from benchmarks.machine import loop_seconds
+from benchmarks.postgres import own_database
 from domain.erasures import Barred, digest, redacted
 from domain.tracking import Client, Tracked
 from infrastructure import codec
-from infrastructure.embedded.ports import free_port
-from infrastructure.embedded.postgres import EmbeddedPostgres
-from infrastructure.embedded.processes import wait_until_ready
 from infrastructure.event_store import binary
-from infrastructure.migrate import migrate
 
 APP = uuid4()
 BATCH = 100
@@ -249,21 +244,9 @@ def main(count: int, people: int) -> None:
 
 @contextmanager
 def _database() -> Iterator[psycopg.Connection[Any]]:
-    with tempfile.TemporaryDirectory(prefix="appizer-bench-") as directory:
-        home = Path(directory)
-        home.chmod(0o711)
-        server = EmbeddedPostgres(
-            home / "postgres", port=free_port(), password="bench", log=home / "postgres.log"
-        )
-        server.start()
-        try:
-            wait_until_ready(server, seconds=60)
-            migrate(server.url())
-            with psycopg.connect(server.url(), autocommit=True) as connection:
-                binary.register(connection)
-                yield connection
-        finally:
-            server.stop()
+    with own_database() as url, psycopg.connect(url, autocommit=True) as connection:
+        binary.register(connection)
+        yield connection
 
 
 def _append_both(

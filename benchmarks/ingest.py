@@ -16,11 +16,9 @@ import random
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
@@ -29,12 +27,10 @@ import psycopg
 
 from benchmarks import load
 from benchmarks.machine import loop_seconds
+from benchmarks.postgres import own_database
 from infrastructure.database import open_engine, open_log
 from infrastructure.embedded.ports import free_port
-from infrastructure.embedded.postgres import EmbeddedPostgres
-from infrastructure.embedded.processes import wait_until_ready
 from infrastructure.event_store.reader import read_page
-from infrastructure.migrate import migrate
 from infrastructure.provisioning import provision
 from infrastructure.read_models import ReadModels, decode
 from infrastructure.settings import Settings
@@ -94,26 +90,15 @@ def singles(events: int, key: str, seed: int = 2) -> list[bytes]:
 @contextmanager
 def commands_role(processes: int = 1) -> Iterator[tuple[Settings, str, list[int]]]:
     """The role's settings, a write key and the ports; a Postgres of its own."""
-    with tempfile.TemporaryDirectory(prefix="appizer-bench-") as directory:
-        home = Path(directory)
-        home.chmod(0o711)
-        server = EmbeddedPostgres(
-            home / "postgres", port=free_port(), password="bench", log=home / "postgres.log"
-        )
-        server.start()
-        try:
-            wait_until_ready(server, seconds=60)
-            migrate(server.url())
-            settings = Settings(database_url=server.url(), port=free_port())
-            key = provision(settings).write_key
-            _project_keys(settings)
-            ports = [settings.port, *(free_port() for _ in range(processes - 1))]
-            with ExitStack() as roles:
-                for port in ports:
-                    roles.enter_context(_role(settings, port))
-                yield settings, key, ports
-        finally:
-            server.stop()
+    with own_database() as url:
+        settings = Settings(database_url=url, port=free_port())
+        key = provision(settings).write_key
+        _project_keys(settings)
+        ports = [settings.port, *(free_port() for _ in range(processes - 1))]
+        with ExitStack() as roles:
+            for port in ports:
+                roles.enter_context(_role(settings, port))
+            yield settings, key, ports
 
 
 def _project_keys(settings: Settings) -> None:

@@ -11,12 +11,10 @@ chain of ids each linked to the next.
 import json
 import random
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -26,18 +24,15 @@ from sqlalchemy import Engine
 
 from api.dialects.calls import CALLS, admit
 from benchmarks.machine import loop_seconds
+from benchmarks.postgres import own_database
 from benchmarks.rebuild import CLIENT
 from commands.ingest import to_new_events
 from domain.tracking import Unmerged
 from infrastructure import codec, garbage
 from infrastructure.database import open_engine, open_log
-from infrastructure.embedded.ports import free_port
-from infrastructure.embedded.postgres import EmbeddedPostgres
-from infrastructure.embedded.processes import wait_until_ready
 from infrastructure.event_store import binary
 from infrastructure.event_store.group_commit import columns_of
 from infrastructure.event_store.reader import read_head, read_page
-from infrastructure.migrate import migrate
 from infrastructure.projector import PAGE
 from infrastructure.provisioning import provision
 from infrastructure.read_models import ReadModels, decode
@@ -100,7 +95,6 @@ class Instance:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        migrate(url)
         self._app = UUID(provision(Settings(database_url=url)).app_id)
         self.engine: Engine = open_engine(url)
         self._models = ReadModels(self.engine)
@@ -166,20 +160,10 @@ class Instance:
 
 @contextmanager
 def instance() -> Iterator[Instance]:
-    with tempfile.TemporaryDirectory(prefix="appizer-bench-") as directory:
-        home = Path(directory)
-        home.chmod(0o711)
-        server = EmbeddedPostgres(
-            home / "postgres", port=free_port(), password="bench", log=home / "postgres.log"
-        )
-        server.start()
-        try:
-            wait_until_ready(server, seconds=60)
-            made = Instance(server.url())
-            yield made
-            made.close()
-        finally:
-            server.stop()
+    with own_database() as url:
+        made = Instance(url)
+        yield made
+        made.close()
 
 
 def of_pages(messages: int) -> dict[str, Any]:

@@ -9,12 +9,10 @@ COPY of the log out of Postgres, and the engine inserting the finished blocks an
 import json
 import random
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -24,22 +22,19 @@ import psycopg
 from api.dialects.calls import CALLS, admit
 from benchmarks.ingest import message
 from benchmarks.machine import loop_seconds
+from benchmarks.postgres import own_database
 from benchmarks.trends import running_engine
 from commands.ingest import to_new_events
 from domain.tracking import Client
 from infrastructure import garbage
 from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.database import open_engine, open_log
-from infrastructure.embedded.ports import free_port
-from infrastructure.embedded.postgres import EmbeddedPostgres
-from infrastructure.embedded.processes import wait_until_ready
 from infrastructure.enrichment import Enrichment
 from infrastructure.event_rows import Rows
 from infrastructure.event_store import binary
 from infrastructure.event_store.group_commit import columns_of
 from infrastructure.event_store.reader import read_head, read_page
 from infrastructure.event_writer import drop_table
-from infrastructure.migrate import migrate
 from infrastructure.provisioning import provision
 from infrastructure.read_models import ReadModels, decode
 from infrastructure.rebuild_events import RebuildEvents
@@ -57,22 +52,11 @@ CLIENT = Client(
 @contextmanager
 def filled_log(events: int) -> Iterator[str]:
     """A Postgres with that many events on its log, and the Postgres read models up to its head."""
-    with tempfile.TemporaryDirectory(prefix="appizer-bench-") as directory:
-        home = Path(directory)
-        home.chmod(0o711)
-        server = EmbeddedPostgres(
-            home / "postgres", port=free_port(), password="bench", log=home / "postgres.log"
-        )
-        server.start()
-        wait_until_ready(server, seconds=60)
-        migrate(server.url())
-        app = UUID(provision(Settings(database_url=server.url())).app_id)
-        _fill(server.url(), app, events)
-        _project(server.url())
-        try:
-            yield server.url()
-        finally:
-            server.stop()
+    with own_database() as url:
+        app = UUID(provision(Settings(database_url=url)).app_id)
+        _fill(url, app, events)
+        _project(url)
+        yield url
 
 
 def _fill(url: str, app: UUID, events: int) -> None:
