@@ -5,6 +5,7 @@ app's, or one with other filters.
 import base64
 import binascii
 import hashlib
+from datetime import datetime
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -13,6 +14,7 @@ from domain.errors import Rejected
 from domain.limits import MAX_NUMBER
 
 T = TypeVar("T")
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # a part of a place: others can't be compared
 _Natural = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]  # what the engine can compare with
 
 

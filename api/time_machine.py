@@ -84,7 +84,7 @@ def _position(known_at: str | int | None) -> int | None:
     if isinstance(known_at, str):
         if not (known_at.isascii() and known_at.isdigit()):
             return None
-        known_at = int(known_at[: len(str(MAX_NUMBER)) + 1])
+        known_at = int(known_at.lstrip("0")[: len(str(MAX_NUMBER)) + 1] or 0)
     if known_at is not None and not 0 <= known_at <= MAX_NUMBER:
         raise Rejected("known_at", "must be a position of the log or an instant")
     return known_at

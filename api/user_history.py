@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -108,7 +107,7 @@ async def list_trait_history(  # noqa: PLR0913, PLR0917  the query string names 
     names = names_meant(user_id, "user_id")
     when = await read_past(adapters, known_at, as_of)
     query = cursors.query_of("history", reader.app_number, names, trait, known_at, as_of)
-    found = cursors.decode_place(cursor, query, tuple[datetime, bytes, _Number])
+    found = cursors.decode_place(cursor, query, tuple[cursors.Moment, bytes, _Number])
     after = None if found is None else TraitPlace(*found)
     asked = await asked_of_people(adapters, reader, min_position, when)
     told = await asyncio.to_thread(_operations, asked, names, trait, after, limit)

@@ -22,6 +22,9 @@ def user_id_of(public: str, field: str) -> str:
     """The other way round. Raises Rejected."""
     try:
         text = public.removeprefix(_PREFIX)
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+        user_id = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
     except (binascii.Error, ValueError):
-        raise Rejected(field, "is not an id that POST /v1/users answered") from None
+        user_id = ""
+    if not user_id or public_id(user_id) != public:  # the reader skips what is not of its alphabet
+        raise Rejected(field, "is not an id that POST /v1/users answered")
+    return user_id

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -41,8 +40,8 @@ _Number = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
 _PLACES: dict[Sort, type] = {
     "created": tuple[None, _Number],
-    "last_seen": tuple[datetime | None, _Number],
-    "first_seen": tuple[datetime | None, _Number],
+    "last_seen": tuple[cursors.Moment | None, _Number],
+    "first_seen": tuple[cursors.Moment | None, _Number],
     "user_id": tuple[_Name, _Number],
 }
 

@@ -1,5 +1,6 @@
 """Asking for a person to be erased. What is then done is infrastructure/eraser.py."""
 
+import re
 from collections.abc import Collection
 from typing import NamedTuple, Protocol
 from uuid import UUID
@@ -55,5 +56,5 @@ def _check_reason(reason: str | None, ids: Collection[str]) -> None:
         return
     if len(reason) > MAX_REASON_CHARS or not reason.isprintable():
         raise Rejected("reason", f"must be at most {MAX_REASON_CHARS} printable characters")
-    if any(one in reason for one in ids):
+    if any(re.search(rf"(?<!\w){re.escape(one)}(?!\w)", reason) for one in ids):
         raise Rejected("reason", "names the person; it is kept, so say it without their ids")

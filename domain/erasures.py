@@ -208,7 +208,9 @@ def _refused(event: Refused) -> Refused:
 
 
 def counted(properties: msgspec.Raw) -> msgspec.Raw:
-    """The numbers and booleans among them, as they were written: what is added up stays."""
+    """The numbers and booleans among them, as they were written: what is added up stays. A name
+    that may be an e-mail address goes with its value.
+    """
     kept = _counted(properties)
     return kept if kept is not None else EMPTY
 
@@ -217,7 +219,7 @@ def _counted(raw: msgspec.Raw) -> msgspec.Raw | None:
     kept = {}
     for name, value in _members(raw).items():
         keep = _KEEP.get(bytes(value)[:1], _number)(value)
-        if keep is not None:
+        if keep is not None and "@" not in name:
             kept[name] = keep
     return msgspec.Raw(msgspec.json.encode(kept)) if kept else None
 

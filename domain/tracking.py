@@ -47,11 +47,13 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
         return self.user_id or self.anonymous_id or ""
 
     def ordered_at(self, recorded_at: datetime) -> datetime:
-        """Where it stands among what is said of who is whom. What happened when it was received
-        has the place that it got on the log, so that it never comes before what was answered
-        already: two requests may be recorded in another order than they were received.
+        """Where it stands among what is said of who is whom. What happened when it was received,
+        or later by a clock that is ahead, has the place that it got on the log. So it never comes
+        before what was answered already (two requests may be recorded in another order than they
+        were received), nor after what is recorded later.
         """
-        return recorded_at if self.timestamp == self.received_at else self.timestamp
+        is_now = self.timestamp >= self.received_at or self.timestamp >= recorded_at
+        return recorded_at if is_now else self.timestamp
 
 
 class Tracked(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True):

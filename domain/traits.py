@@ -209,9 +209,11 @@ def _with(values: Sequence[msgspec.Raw], *, only_new: bool) -> Step:
     def step(before: msgspec.Raw | None) -> msgspec.Raw:
         found: Any = [] if before is None else msgspec.json.decode(before)
         items = found if isinstance(found, list) else [found]
+        told = {_same(item) for item in items} if only_new else set()
         for value in map(msgspec.json.decode, values):
-            if not only_new or _same(value) not in set(map(_same, items)):
+            if not only_new or _same(value) not in told:
                 items.append(value)
+                told.add(_same(value))
         return msgspec.Raw(_encode(items[-MAX_TRAIT_LIST:]))
 
     return step

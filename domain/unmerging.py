@@ -13,11 +13,12 @@ def cut_alias(network: Network, number: int, alias: int, key: Key) -> list[Pair]
     """The links that join `alias`, and what hangs on it alone, with `number`; they are cut in
     `network`. Empty: they are not the same person, or the same id.
 
-    A refused link may hold once another is cut, so this goes on until the two are apart.
+    A refused link may hold once another is cut, so this goes on until the two are apart. `key` is
+    later than everything said of these links (later_than_all), or they would not be.
     """
     cut: list[Pair] = []
     while number != alias and network.person(number) == network.person(alias):
-        found = _between(network, number, alias)
+        found = [pair for pair in _between(network, number, alias) if pair not in cut]
         if not found:
             break
         network.unlink(0, key, found)

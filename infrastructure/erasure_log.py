@@ -5,7 +5,7 @@ is shown. The projector waits meanwhile; events are taken in.
 """
 
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -47,6 +47,10 @@ _WRITE = text(
 _APPEND = text(
     "SELECT head FROM log.append_events(cast(:ids AS uuid[]), cast(:apps AS uuid[]),"
     " cast(:topics AS text[]), cast(:states AS bytea[]))"
+)
+_PARKED = text(
+    "SELECT DISTINCT p.position FROM projections.parked p JOIN apps.apps a ON a.app_id = p.app_id"
+    " WHERE a.app_number = :app"
 )
 _UNPARK = text(
     "UPDATE projections.parked SET reason = 'erased'"
@@ -94,14 +98,15 @@ def find_places(
     tracked = _ask(analytics, *mentions(app_number, numbers, list(ids)))
     places = {position: True for (position,) in tracked}
     spoken = erasing.spoken_at(connection, app_number, numbers)
-    others = [
-        position
-        for position in erasing.may_mention_others(connection, app_number)
-        if position not in spoken
-    ]
-    spoken.update(_naming(connection, others, set(ids)))
+    others = {*erasing.may_mention_others(connection, app_number), *_parked(connection, app_number)}
+    spoken.update(_naming(connection, sorted(others - spoken), set(ids)))
     spoken.update(_refusals(connection, app_number, {*ids, *_addresses(connection, spoken, ids)}))
     return places | dict.fromkeys(spoken, False)
+
+
+def _parked(connection: Connection, app_number: int) -> Iterable[int]:
+    """What a read model could not take is in none of its tables."""
+    return connection.execute(_PARKED, {"app": app_number}).scalars()
 
 
 def _ask(analytics: AnalyticsEngine, sql: str, parameters: Any) -> Sequence[Sequence[Any]]:

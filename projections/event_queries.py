@@ -116,7 +116,7 @@ def sent(app_number: int, numbers: Collection[int] | None, past: Past) -> Query:
         parameters["numbers"] = list(numbers)
     micros = "toUnixTimestamp64Micro(ts)"
     # domain/tracking.Message.ordered_at
-    ordered = "toUnixTimestamp64Micro(if(ts = received_at, recorded_at, ts))"
+    ordered = "toUnixTimestamp64Micro(if(ts >= received_at OR ts >= recorded_at, recorded_at, ts))"
     sql = (
         f"SELECT pid0, count(), min({micros}), max({micros}),"
         f" minOrNullIf({ordered}, user_id != '') FROM {TABLE}"

@@ -1,5 +1,6 @@
 """What was said of people, message by message, and what that folds into: traits of persons."""
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -20,6 +21,8 @@ from projections.projection import Recorded
 Person = tuple[int, int]  # app number, number of the person
 _decode_folded = msgspec.json.Decoder(Traits).decode
 _encode = msgspec.json.Encoder().encode
+# jsonb has no number with more than 16,383 digits after the point; as a double it has fewer.
+_MAY_BE_TINY = re.compile(r"[0-9][eE]-[0-9]{3}|\.[0-9]{1000}")
 
 
 def store(connection: Connection, messages: Sequence[tuple[int, int, Recorded]]) -> None:
@@ -177,6 +180,8 @@ def _documents(traits: Traits) -> tuple[str, str, str | None]:
     ordered = dict(sorted(traits.items()))
     values = {name: trait.value for name, trait in ordered.items() if trait.is_set}
     searched = _encode(values).decode().replace("\\u0000", "\\ufffd")
+    if _MAY_BE_TINY.search(searched):
+        searched = _encode(msgspec.json.decode(searched)).decode()
     return searched, _encode(ordered).decode(), searched_email(values)
 
 

@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import BindParameter, Connection, Integer, bindparam, select
+from sqlalchemy import BindParameter, Connection, Integer, bindparam, func, select
 
 from domain.identity import Network, Outcome, Pair, Reason
 from domain.junk import is_junk
 from domain.traits import fold
 from domain.unmerging import cut_alias, later_than_all
-from projections.array_rows import arrays, columns
+from projections.array_rows import arrays, columns, each
 from projections.people import shown
 from projections.people.links import DbSource
 from projections.people.said import read_said
@@ -85,7 +85,7 @@ def try_unmerge(
     network = _network(connection, app_number)
     network.load(ids)
     numbers = _all_of(network, ids)
-    key = (later_than_all(now, map(network.newest_link, numbers)), _LAST)
+    key = (_later(connection, app_number, numbers, now), _LAST)
     before = _describe(connection, app_number, network, numbers)
     pairs = cut_alias(network, ids.user, ids.alias, key)
     return _unmerged(connection, app_number, network, before=before, pairs=pairs), key[0]
@@ -98,11 +98,22 @@ def try_unmerge_since(
     network = _network(connection, app_number)
     network.load([number])
     numbers = _all_of(network, [number])
-    key = (later_than_all(now, map(network.newest_link, numbers)), _LAST)
+    key = (_later(connection, app_number, numbers, now), _LAST)
     before = _describe(connection, app_number, network, numbers)
     pairs = _made_since(connection, app_number, numbers, since)
     network.unlink(0, key, pairs)
     return _unmerged(connection, app_number, network, before=before, pairs=pairs), key[0]
+
+
+def _later(
+    connection: Connection, app_number: int, numbers: Collection[int], now: datetime
+) -> datetime:
+    """Than all that was said of links of these ids, also again and again: that a link is repeated
+    is in the history alone.
+    """
+    given = columns([tuple(numbers)], "number") | {"app": app_number}
+    last = [row.at for query in _LAST_SAID for row in connection.execute(query, given)]
+    return later_than_all(now, last)
 
 
 def _unmerged(
@@ -199,6 +210,15 @@ _NAMES = (
     .join(_given, distinct_ids.c.number == _given.c.number)
     .where(distinct_ids.c.app_number == _app)
 )
+_LAST_SAID = [
+    each(
+        _given,
+        select(func.max(link_history.c.timestamp).label("at")).where(
+            link_history.c.app_number == _app, side == _given.c.number
+        ),
+    )
+    for side in (link_history.c.low, link_history.c.high)
+]
 _SAID = (
     select(said)
     .join(_given, said.c.number == _given.c.number)

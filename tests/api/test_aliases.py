@@ -1,6 +1,7 @@
 """POST /v1/users/aliases and un-merges, as callers see them."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -253,3 +254,25 @@ def test_nobody_takes_over_the_internal_id_of_somebody_else(shop):
     internal = taken.json()["user_id"]
     shop.tenant.send({"user_id": internal, "traits": {"who": "impostor"}}, "/v1/users")
     assert shop.user(internal)["traits"] == {"who": "victim"}
+
+
+def test_a_link_that_a_clock_ahead_repeated_can_be_cut_and_made_again(shop):
+    ahead = (datetime.now(UTC) + timedelta(hours=10)).isoformat()
+    earlier = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    for at in (earlier, ahead):
+        shop.tenant.sent({"user_id": "ada", "anonymous_id": "phone", "timestamp": at}, "/v1/users")
+    assert shop.user("phone")["user_id"] == "ada"
+    answer = shop.unmerge("ada", alias_id="phone")
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["persons"]) == 2
+    assert shop.user("phone")["ids_total"] == 1
+    assert shop.alias("ada", "phone").json()["outcome"] == "linked"
+    assert shop.user("phone")["user_id"] == "ada"
+
+
+def test_of_two_users_in_one_request_the_first_has_the_device(shop):
+    users = [{"user_id": one, "anonymous_id": "phone"} for one in ("ada", "bob", "eve")]
+    assert shop.tenant.send({"users": users}, "/v1/users/batch").status_code == 202
+    assert shop.user("phone")["user_id"] == "ada"
+    for other in ("bob", "eve"):
+        assert shop.user(other)["ids_total"] == 1

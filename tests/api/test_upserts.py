@@ -148,3 +148,10 @@ def test_of_many_without_times_in_one_batch_the_last_counts(tenant, shown):
 def test_a_person_may_be_called_batch(tenant, shown):
     position = tenant.sent({"user_id": "batch", "traits": {"n": 1}}, "/v1/users")
     assert shown("batch", position) == {"n": 1}
+
+
+def test_a_number_that_is_smaller_than_any_is_nothing_and_parks_nobody(tenant, shown):
+    zeros = "0." + "0" * 20_000 + "1"
+    body = '{"user_id": "ada", "traits": {"a": 1e-200000, "b": 1e-17000, "c": %s, "d": 1.5}}'
+    position = tenant.sent((body % zeros).encode(), "/v1/users")
+    assert shown("ada", position) == {"a": 0.0, "b": 0.0, "c": 0.0, "d": 1.5}

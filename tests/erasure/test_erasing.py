@@ -1,6 +1,7 @@
 """Nothing of an erased person is found anywhere, and everything that is counted stays."""
 
 import pytest
+from sqlalchemy import text
 
 SECRETS = (
     "ada@example.com",
@@ -103,3 +104,27 @@ def test_others_keep_what_is_theirs(lived):
 
 def _sent_by(event, user_id):
     return getattr(event, "user_id", None) == user_id
+
+
+def test_what_a_read_model_could_not_take_is_erased_too(lived, found_in):
+    """It is on the log and in none of the tables."""
+    system = lived
+    with system.running():
+        position = system.identify(
+            system.shop, user_id="bob", anonymous_id="ada-browser", traits={"seen": "with ada"}
+        )
+        system.wait()
+        with system.engine.begin() as connection:
+            for table in ("said", "link_history"):
+                connection.execute(
+                    text(f"DELETE FROM people.{table} WHERE position = :at"), {"at": position}
+                )
+            connection.execute(
+                text(
+                    "INSERT INTO projections.parked (projection, position, app_id, reason)"
+                    " VALUES ('people', :at, :app, 'no number')"
+                ),
+                {"at": position, "app": system.shop},
+            )
+        system.erase(system.shop, "ada@example.com")
+        assert found_in("ada-browser") == []
