@@ -29,8 +29,10 @@ from domain.links import (
     Settled,
     Side,
     after,
+    earliest,
     edges_of,
     is_cut,
+    latest,
     pair_of,
     refuses,
     settled,
@@ -113,6 +115,9 @@ class Network:
         # Of persons, as far as asked: the earliest of `_known`, the latest of `_newest`.
         self._known_of: dict[int, datetime | None] = {}
         self._newest_of: dict[int, datetime | None] = {}
+        # Of persons, as far as asked: how many ids are known, and how many have a refused link.
+        self._bound_of: dict[int, tuple[int, int]] = {}
+        self._refused: set[int] = set()  # ids with a link that is, or was, refused
         self._registers: dict[Pair, Register] = {}
         self._around: dict[int, set[Pair]] = defaultdict(set)
         self._origin: dict[int, int] = {}  # the persons that there were before
@@ -202,9 +207,12 @@ class Network:
     def _forget(self, person: int) -> None:
         self._known_of.pop(person, None)
         self._newest_of.pop(person, None)
+        self._bound_of.pop(person, None)
 
     def _keep(self, registers: Mapping[Pair, Register]) -> None:
         for pair, register in registers.items():
+            if pair not in self._registers:
+                self._note_refusals(pair, register)
             self._registers.setdefault(pair, register)
             self._around[pair[0]].add(pair)
             self._around[pair[1]].add(pair)
@@ -219,11 +227,14 @@ class Network:
 
     def become_known(self, position: int, number: int, since: datetime) -> None:
         """Used as a user id at `since`, earlier than was known."""
-        self.load([number])
+        person = self.person(number)
+        if self._known[number] is None:
+            self._bound_of.pop(person, None)
         self._known[number] = since
-        self._known_of.pop(self._person[number], None)
-        newest = self._newest_around(self._person[number])
-        if newest is not None and newest >= since:
+        if person in self._known_of:
+            self._known_of[person] = earliest(self._known_of[person], since)
+        newest = self._newest_around(person)
+        if newest is not None and newest >= since and not self._holds_in_any_order({person}):
             self._settle(position, {number})
 
     def link(self, position: int, key: Key, one: int, other: int, *, forced: bool) -> Outcome:
@@ -239,7 +250,8 @@ class Network:
             return self._outcome(pair, forced=forced, joined=False)
         self.load(pair)
         register = with_link(register, key, forced=forced)
-        if not self._is_late(key, one, other):
+        ends = {self._person[one], self._person[other]}
+        if not self._is_late(key, one, other) or self._holds_in_any_order(ends):
             return self._take(position, Edge(key, pair, forced), register)
         was_one = self._person[one] == self._person[other]
         self._write(pair, register)
@@ -273,6 +285,30 @@ class Network:
                 return True
         return False
 
+    def _holds_in_any_order(self, persons: Collection[int]) -> bool:
+        """Whether no guard could refuse any link among them, wherever it stands: they are not too
+        many, one of them is a known user at most, and none has a link that was refused.
+        """
+        if sum(len(self._members[person]) for person in persons) > self._most_ids:
+            return False
+        bounds = [self._bounds(person) for person in persons]
+        return sum(known for known, _ in bounds) <= 1 and not any(refused for _, refused in bounds)
+
+    def _bounds(self, person: int) -> tuple[int, int]:
+        if person not in self._bound_of:
+            members = self._members[person]
+            self._load_around(members)
+            known = sum(self._known[number] is not None for number in members)
+            self._bound_of[person] = known, len(self._refused & members)
+        return self._bound_of[person]
+
+    def _note_refusals(self, pair: Pair, register: Register) -> None:
+        if register.linked_reason or register.forced_reason:
+            for number in pair:
+                self._refused.add(number)
+                if number in self._person:
+                    self._bound_of.pop(self._person[number], None)
+
     def _newest_around(self, person: int) -> datetime | None:
         if person not in self._newest_of:
             times = [at for at in map(self._newest.__getitem__, self._members[person]) if at]
@@ -287,6 +323,7 @@ class Network:
 
     def _write(self, pair: Pair, register: Register) -> None:
         self._registers[pair] = register
+        self._note_refusals(pair, register)
         self._around[pair[0]].add(pair)
         self._around[pair[1]].add(pair)
         self.rewritten.add(pair)
@@ -298,7 +335,7 @@ class Network:
                 self._newest[number] = key[0]
                 self.touched.add(number)
                 person = self._person[number]
-                self._newest_of[person] = _latest(self._newest_around(person), key[0])
+                self._newest_of[person] = latest(self._newest_around(person), key[0])
 
     def _take(self, position: int, edge: Edge, register: Register) -> Outcome:
         """A link that comes after all others around it: nothing else can change."""
@@ -333,9 +370,15 @@ class Network:
     def _gain(self, person: int, number: int) -> None:
         self._members.setdefault(person, set()).add(number)
         if person in self._known_of:
-            self._known_of[person] = _earliest(self._known_of[person], self._known[number])
+            self._known_of[person] = earliest(self._known_of[person], self._known[number])
         if person in self._newest_of:
-            self._newest_of[person] = _latest(self._newest_of[person], self._newest[number])
+            self._newest_of[person] = latest(self._newest_of[person], self._newest[number])
+        if person in self._bound_of and number in self._complete:
+            known, refused = self._bound_of[person]
+            known += self._known[number] is not None
+            self._bound_of[person] = known, refused + (number in self._refused)
+        else:
+            self._bound_of.pop(person, None)
 
     def _settle(self, position: int, start: Collection[int]) -> None:
         """Takes all links of the persons concerned anew, and of those to whom this leads."""
@@ -353,11 +396,3 @@ class Network:
                 self._write(edge.pair, register)
         for group in found.groups:
             self._move(position, group, min(group))
-
-
-def _earliest(one: datetime | None, other: datetime | None) -> datetime | None:
-    return one or other if one is None or other is None else min(one, other)
-
-
-def _latest(one: datetime | None, other: datetime | None) -> datetime | None:
-    return one or other if one is None or other is None else max(one, other)

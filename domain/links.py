@@ -140,3 +140,11 @@ def with_reason(register: Register, edge: Edge, reason: Reason | None) -> Regist
     if edge.forced:
         return register._replace(forced_reason=reason)
     return register._replace(linked_reason=reason)
+
+
+def earliest(one: datetime | None, other: datetime | None) -> datetime | None:
+    return one or other if one is None or other is None else min(one, other)
+
+
+def latest(one: datetime | None, other: datetime | None) -> datetime | None:
+    return one or other if one is None or other is None else max(one, other)
