@@ -103,6 +103,8 @@ class Drafting:
         inside: dict[str, str] = {}
         for name in self._shape.free:
             given = cells.get(name)
+            if isinstance(given, int | float | list):  # text may be a column of that name
+                raise Rejected(name, "must be a JSON object")
             if isinstance(given, dict):
                 others |= given
                 for column in given:

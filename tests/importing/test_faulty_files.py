@@ -100,6 +100,10 @@ def test_a_cell_of_ten_megabytes_is_one_refusal(imported, stored):
         ),
         ('{"event":"e","user":"u","time":null}', "timestamp is missing"),
         ('{"event":"e","user":"u","time":"2026-01-01","x":1e999}', "x: is a number outside"),
+        (
+            '{"event":"e","user":"u","time":"2026-01-01","properties":5}',
+            "properties must be a JSON object",
+        ),
         ("1e999", "must be a JSON object, not a single value"),
         ("[1,2]", "must be a JSON object, not an array"),
         ("{", "is not valid JSON"),
