@@ -61,7 +61,7 @@ class Written(NamedTuple):
 
 
 def steps_of(recorded: Recorded, number: Callable[[str], int]) -> Iterator[Step]:
-    """None where it is about no links. `number`: that of an id."""
+    """Nothing where it is about no links. `number`: that of an id."""
     pairs = linked_ids(recorded.event)
     if pairs:
         ids = [one for pair in pairs for one in pair]

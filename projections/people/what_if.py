@@ -1,5 +1,6 @@
 """What a merge or an un-merge would come to: tried on the links in memory, nothing is written."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -9,7 +10,7 @@ from sqlalchemy import BindParameter, Connection, Integer, bindparam, func, sele
 
 from domain.identity import Network, Outcome, Pair, Reason
 from domain.junk import is_junk
-from domain.traits import fold
+from domain.traits import Said, fold
 from domain.unmerging import cut_alias, later_than_all
 from projections.array_rows import arrays, columns, each
 from projections.people import shown
@@ -180,11 +181,13 @@ def _describe(
     """The persons of these ids, the largest first."""
     names = _names(connection, app_number, numbers)
     rows = connection.execute(_SAID, columns([tuple(numbers)], "number") | {"app": app_number})
-    told = [read_said(row) for row in rows]
+    told: dict[int, list[Said]] = defaultdict(list)
+    for row in rows:
+        told[network.person(row.number)].append(read_said(row))
     groups = {network.person(n): network.members(network.person(n)) for n in sorted(numbers)}
     return [
-        _person([names[n] for n in group], [one for one in told if one.number in group])
-        for _, group in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+        _person([names[n] for n in group], told[person])
+        for person, group in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     ]
 
 
