@@ -1,7 +1,7 @@
 """Which ids are the same person: linking them, and cutting links again."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -14,13 +14,17 @@ from api.auth import require
 from api.merge_previews import (
     EXPLAINED,
     AliasBody,
+    IdsAsked,
     UnmergeBody,
-    find_number,
+    Unmerging,
+    at_one_moment,
     ids_in,
+    refused_at_once,
+    stored,
     try_unmerge,
     up_to_date,
 )
-from api.paths import part_of_path
+from api.reading import find_id, names_meant
 from api.shapes import check_body
 from api.user_ids import public_id
 from commands import aliases as commands
@@ -28,14 +32,13 @@ from commands.aliases import Cut
 from domain.admission import checked_id
 from domain.errors import Conflict, LinkRefused, NotCaughtUp, Rejected
 from domain.identity import Reason
-from domain.junk import is_junk
 from domain.limits import MAX_NAME_CHARS, MAX_WAIT_SECONDS
 from domain.tracking import Aliased
 from infrastructure.bootstrap import Adapters
 from projections import people
 from projections.apps import Caller
 from projections.people import what_if
-from projections.people.what_if import Tried
+from projections.people.what_if import Persons
 
 
 class Linked(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,12 +54,17 @@ class Linked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unmerged(msgspec.Struct, frozen=True, kw_only=True):
-    """`cut`: the links, as pairs of ids; `persons`: who there is now."""
+    """`cut`: the links, as pairs of ids, at most 1000; `persons`: to whom their ids belong now, at
+    most 100, those with most ids first. `outcome` pending: it is stored, the people's read model is
+    behind, and `persons` are those that there will be.
+    """
 
     user_id: str
-    outcome: Literal["unmerged"]
+    outcome: Literal["unmerged", "pending"]
     cut: list[tuple[str, str]]
+    cut_total: int
     persons: list[what_if.Person]
+    persons_total: int
     position: int
     success: bool = True
 
@@ -69,11 +77,10 @@ async def create_alias(
     data: JSONBody[AliasBody],
 ) -> Linked:
     check_body(await request.body(), AliasBody)
-    user_id, alias_id = ids_in(data)
+    asked = ids_in(data)
     _check_force(data, writer)
-    _refuse_at_once(user_id, alias_id)
     await up_to_date(adapters)
-    await asyncio.to_thread(find_number, adapters, writer, user_id)
+    user_id, alias_id = await asyncio.to_thread(_find_both, adapters, writer, asked)
     return await _link(adapters, writer, _alias(adapters, writer, data, user_id, alias_id))
 
 
@@ -86,18 +93,11 @@ async def unmerge(
     data: JSONBody[UnmergeBody],
 ) -> Unmerged:
     check_body(await request.body(), UnmergeBody)
-    user_id = checked_id(part_of_path(user_id, "user_id"), "user_id")
+    names = names_meant(user_id, "user_id")
     _check_reason(data.reason)
     await up_to_date(adapters)
-    tried, at = await asyncio.to_thread(try_unmerge, adapters, writer, user_id, data)
-    cut = Cut(
-        user_id=user_id,
-        pairs=tried.pairs,
-        timestamp=at,
-        done_by=str(writer.key_id),
-        reason=data.reason,
-    )
-    return await _unmerge(adapters, writer, cut, tried)
+    wanted = await asyncio.to_thread(try_unmerge, adapters, writer, names, data)
+    return await _unmerge(adapters, writer, wanted, data.reason)
 
 
 # --- what the body says --------------------------------------------------------------------
@@ -118,13 +118,15 @@ def _check_reason(reason: str | None) -> None:
         raise Rejected("reason", f"must be 1 to {MAX_NAME_CHARS} printable characters")
 
 
-def _refuse_at_once(user_id: str, alias_id: str) -> None:
-    """What no other link and no force could change is not stored."""
-    for field, distinct_id in (("user_id", user_id), ("alias_id", alias_id)):
-        if is_junk(distinct_id):
-            raise _refused("junk_id", field=field)
-    if user_id == alias_id:
-        raise _refused("cycle", field="alias_id")
+def _find_both(adapters: Adapters, writer: Caller, asked: IdsAsked) -> tuple[str, str]:
+    """Raises LinkRefused for what need not be stored, NotFound when there is no such user."""
+    with adapters.engine.connect() as connection:
+        user, alias = (find_id(connection, writer.app_number or 0, names) for names in asked)
+    refusal = refused_at_once(user, alias)
+    if refusal is not None:
+        raise _refused(refusal.reason, field=refusal.field)
+    stored(user, "user_id")
+    return user.distinct_id, alias.distinct_id
 
 
 def _refused(reason: Reason, **details: object) -> LinkRefused:
@@ -201,18 +203,38 @@ def _read_outcome(adapters: Adapters, writer: Caller, position: int) -> str:
     return found or "pending"  # None: the read model could not take it, and keeps it parked
 
 
-async def _unmerge(adapters: Adapters, writer: Caller, cut: Cut, tried: Tried) -> Unmerged:
+async def _unmerge(
+    adapters: Adapters, writer: Caller, wanted: Unmerging, reason: str | None
+) -> Unmerged:
     assert writer.app_id is not None  # only an app's keys may write
+    cut = Cut(
+        user_id=wanted.user_id,
+        pairs=wanted.tried.pairs,
+        timestamp=wanted.at,
+        done_by=str(writer.key_id),
+        reason=reason,
+    )
     barred = await adapters.barred.of(writer.app_id)
     position = await commands.unmerge(adapters.log, writer.app_id, cut, adapters.clock(), barred)
-    await _is_applied(adapters, position)
+    is_applied = await _is_applied(adapters, position)
+    persons = wanted.tried.after
+    if is_applied:
+        numbers = wanted.tried.numbers
+        persons = await asyncio.to_thread(_read_persons, adapters, writer, numbers)
     return Unmerged(
         user_id=cut.user_id,
-        outcome="unmerged",
-        cut=tried.pairs,
-        persons=tried.after,
+        outcome="unmerged" if is_applied else "pending",
+        cut=wanted.tried.pairs[: what_if.MOST_PAIRS],
+        cut_total=len(wanted.tried.pairs),
+        persons=persons.shown,
+        persons_total=persons.total,
         position=position,
     )
+
+
+def _read_persons(adapters: Adapters, writer: Caller, numbers: Collection[int]) -> Persons:
+    with at_one_moment(adapters) as connection:
+        return what_if.persons_now(connection, writer.app_number or 0, numbers)
 
 
 WRITES = (create_alias, unmerge)

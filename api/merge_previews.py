@@ -1,10 +1,10 @@
 """What a merge or an un-merge would come to, before it is done; nothing is written."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from litestar import Request, post
@@ -12,10 +12,11 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from sqlalchemy import Connection
 
+from api.reading import Named, find_id, names_of
 from api.shapes import check_body
 from api.user_ids import user_id_of
-from domain.admission import checked_id
 from domain.errors import NotFound, Rejected
+from domain.identity import Reason
 from domain.junk import is_junk
 from domain.limits import MAX_NUMBER, MAX_WAIT_SECONDS
 from infrastructure.analytics_engine import LIGHT
@@ -66,16 +67,20 @@ class MetricTouched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
-    """What would come of it; nothing is written. `events_moving`: events that would count for
-    another person than now, by name in `metrics` (the 100 most frequent).
+    """What would come of it; nothing is written. `before`, `after`: the persons, those with most
+    ids first, at most 100 of each; `cut`: links, at most 1000. `events_moving`: events that would
+    count for another person than now, by name in `metrics` (the 100 most frequent).
     """
 
     outcome: str
     before: list[what_if.Person]
+    before_total: int
     after: list[what_if.Person]
+    after_total: int
     events_moving: int
     metrics: list[MetricTouched]
     cut: list[tuple[str, str]]
+    cut_total: int
     position: int
     message: str
     success: bool = True
@@ -89,10 +94,9 @@ async def preview_merge(
     data: JSONBody[AliasBody],
 ) -> Preview:
     check_body(await request.body(), AliasBody)
-    user_id, alias_id = ids_in(data)
+    asked = ids_in(data)
     position = await up_to_date(adapters)
-    names = (user_id, alias_id)
-    tried = await asyncio.to_thread(_try_merge, adapters, reader, names, force=data.force)
+    tried = await asyncio.to_thread(_try_merge, adapters, reader, asked, force=data.force)
     return await asyncio.to_thread(_preview, adapters, reader, tried, position)
 
 
@@ -104,18 +108,26 @@ async def preview_unmerge(
     data: JSONBody[UnmergePreviewBody],
 ) -> Preview:
     check_body(await request.body(), UnmergePreviewBody)
-    user_id = checked_id(data.user_id, "user_id")
+    names = names_of(data.user_id, "user_id")
     position = await up_to_date(adapters)
-    tried, _ = await asyncio.to_thread(try_unmerge, adapters, reader, user_id, data)
-    return await asyncio.to_thread(_preview, adapters, reader, tried, position)
+    wanted = await asyncio.to_thread(try_unmerge, adapters, reader, names, data)
+    return await asyncio.to_thread(_preview, adapters, reader, wanted.tried, position)
 
 
-def ids_in(data: AliasBody) -> tuple[str, str]:
+class IdsAsked(NamedTuple):
+    """The ids that each of the two may mean."""
+
+    user: tuple[str, ...]
+    alias: tuple[str, ...]
+
+
+def ids_in(data: AliasBody) -> IdsAsked:
     user_id, alias_id = data.user_id, data.alias_id
     if data.primary_user_id is not None:
         if user_id is not None:
             raise Rejected("primary_user_id", "stands for `user_id`; send one of the two")
-        user_id = user_id_of(data.primary_user_id, "primary_user_id")
+        user_id_of(data.primary_user_id, "primary_user_id")
+        user_id = data.primary_user_id
     if data.previous_id is not None:
         if alias_id not in {None, data.previous_id}:
             raise Rejected("previousId", "differs from `alias_id`; send one of the two")
@@ -124,7 +136,7 @@ def ids_in(data: AliasBody) -> tuple[str, str]:
         raise Rejected("user_id", "is missing")
     if alias_id is None:
         raise Rejected("alias_id", "is missing")
-    return checked_id(user_id, "user_id"), checked_id(alias_id, "alias_id")
+    return IdsAsked(names_of(user_id, "user_id"), names_of(alias_id, "alias_id"))
 
 
 async def up_to_date(adapters: Adapters) -> int:
@@ -134,63 +146,83 @@ async def up_to_date(adapters: Adapters) -> int:
     return reached.position
 
 
-def _try_merge(adapters: Adapters, reader: Caller, names: tuple[str, str], *, force: bool) -> Tried:
-    user, alias = names
-    if user == alias or is_junk(user) or is_junk(alias):
-        return what_if.refused("cycle" if user == alias else "junk_id")
-    ids = Ids(find_number(adapters, reader, user), find_number(adapters, reader, alias, "alias_id"))
-    with _at_one_moment(adapters) as connection:
+def _try_merge(adapters: Adapters, reader: Caller, asked: IdsAsked, *, force: bool) -> Tried:
+    app = reader.app_number or 0
+    with at_one_moment(adapters) as connection:
+        user, alias = (find_id(connection, app, names) for names in asked)
+        refusal = refused_at_once(user, alias)
+        if refusal is not None:
+            return what_if.refused(refusal.reason)
         return what_if.try_merge(
             connection,
-            reader.app_number or 0,
-            ids,
-            names=names,
+            app,
+            Ids(stored(user, "user_id"), alias.number),
+            names=(user.distinct_id, alias.distinct_id),
             forced=force,
             now=adapters.clock(),
         )
 
 
+class Refusal(NamedTuple):
+    field: str
+    reason: Reason
+
+
+def refused_at_once(user: Named, alias: Named) -> Refusal | None:
+    """What no other link and no force could change."""
+    for field, one in (("user_id", user), ("alias_id", alias)):
+        if is_junk(one.distinct_id):
+            return Refusal(field, "junk_id")
+    return Refusal("alias_id", "cycle") if user.distinct_id == alias.distinct_id else None
+
+
+def stored(one: Named, field: str) -> int:
+    """Its number. Raises NotFound."""
+    if one.number is None:
+        raise NotFound(f"{field}: nobody with this id has sent anything", field=field)
+    return one.number
+
+
 @contextmanager
-def _at_one_moment(adapters: Adapters) -> Iterator[Connection]:
+def at_one_moment(adapters: Adapters) -> Iterator[Connection]:
     """Persons and links are read by several statements, and belong together."""
     with adapters.engine.connect() as connection:
         yield connection.execution_options(isolation_level="REPEATABLE READ")
 
 
+class Unmerging(NamedTuple):
+    """`at`: the time that the un-merge has to have."""
+
+    user_id: str
+    tried: Tried
+    at: datetime
+
+
 def try_unmerge(
-    adapters: Adapters, caller: Caller, user_id: str, data: UnmergeBody
-) -> tuple[Tried, datetime]:
-    number = find_number(adapters, caller, user_id)
-    app = caller.app_number or 0
+    adapters: Adapters, caller: Caller, names: Sequence[str], data: UnmergeBody
+) -> Unmerging:
+    """Raises NotFound when there is nothing to cut."""
     if (data.alias_id is None) == (data.since is None):
         raise Rejected("alias_id", "is one of two: send either `alias_id` or `since`")
-    with _at_one_moment(adapters) as connection:
-        now = adapters.clock()
+    if data.since is not None and not 0 <= data.since <= MAX_NUMBER:
+        raise Rejected("since", "must be a position that a write answered")
+    app = caller.app_number or 0
+    with at_one_moment(adapters) as connection:
+        user = find_id(connection, app, names)
+        number, now = stored(user, "user_id"), adapters.clock()
         if data.since is not None:
-            if not 0 <= data.since <= MAX_NUMBER:
-                raise Rejected("since", "must be a position that a write answered")
             found = what_if.try_unmerge_since(connection, app, number, since=data.since, now=now)
             nothing = "no link of this person was made after that position"
         else:
-            if data.alias_id == user_id:
+            alias = find_id(connection, app, names_of(data.alias_id or "", "alias_id"))
+            if alias.distinct_id == user.distinct_id:
                 raise Rejected("alias_id", "is the id itself; name another one of the person's")
-            ids = Ids(number, find_number(adapters, caller, data.alias_id or "", "alias_id"))
-            found = what_if.try_unmerge(connection, app, ids, now)
+            other = stored(alias, "alias_id")
+            found = what_if.try_unmerge(connection, app, (number, other), now)
             nothing = "alias_id is not linked to this user"
     if not found[0].pairs:
         raise NotFound(nothing, outcome="not_linked")
-    return found
-
-
-def find_number(
-    adapters: Adapters, caller: Caller, distinct_id: str, field: str = "user_id"
-) -> int:
-    key = (caller.app_number or 0, checked_id(distinct_id, field))
-    with adapters.engine.connect() as connection:
-        number = people.find_numbers(connection, [key]).get(key)
-    if number is None:
-        raise NotFound(f"{field}: nobody with this id has sent anything", field=field)
-    return number
+    return Unmerging(user.distinct_id, *found)
 
 
 def _preview(adapters: Adapters, reader: Caller, tried: Tried, position: int) -> Preview:
@@ -198,11 +230,14 @@ def _preview(adapters: Adapters, reader: Caller, tried: Tried, position: int) ->
     rows = adapters.analytics.query(query.sql, query.parameters, LIGHT).rows if tried.moving else []
     return Preview(
         outcome=tried.outcome,
-        before=tried.before,
-        after=tried.after,
+        before=tried.before.shown,
+        before_total=tried.before.total,
+        after=tried.after.shown,
+        after_total=tried.after.total,
         events_moving=sum(row[1] for row in rows),
         metrics=[MetricTouched(event_name=name, events=count) for name, count in rows[:100]],
-        cut=tried.pairs,
+        cut=tried.pairs[: what_if.MOST_PAIRS],
+        cut_total=len(tried.pairs),
         position=position,
         message=EXPLAINED.get(tried.outcome, "nothing was written"),
     )

@@ -67,7 +67,11 @@ def names_meant(given: str, field: str) -> tuple[str, ...]:
     """The ids that may be meant: of `usr_...` what it stands for, then what was given. Nobody can
     take over a person's `usr_...` by sending it as an id. Raises Rejected.
     """
-    given = part_of_path(given, field)
+    return names_of(part_of_path(given, field), field)
+
+
+def names_of(given: str, field: str) -> tuple[str, ...]:
+    """The same of a field of a body."""
     stands_for = _stands_for(given, field)
     if stands_for and len(given) > MAX_ID_CHARS:
         return stands_for
@@ -97,6 +101,20 @@ def nobody() -> NotFound:
         "nobody with this id has sent anything by the position asked for; what was just sent is"
         " read with min_position"
     )
+
+
+class Named(NamedTuple):
+    """A distinct id; `number` None: nobody has sent it."""
+
+    distinct_id: str
+    number: int | None
+
+
+def find_id(connection: Connection, app_number: int, names: Sequence[str]) -> Named:
+    """The first of the names that is stored, else the first."""
+    numbers = people.find_numbers(connection, [(app_number, name) for name in names])
+    found = [Named(name, numbers.get((app_number, name))) for name in names]
+    return next((one for one in found if one.number is not None), found[0])
 
 
 def find_numbers(asked: Asked, connection: Connection, names: Sequence[str]) -> tuple[int, ...]:

@@ -15,7 +15,9 @@ MAX_CLOCK_AHEAD_SECONDS = 24 * 3600  # a corrected timestamp may not lie further
 
 MAX_IDS_PER_PERSON = 20_000
 MAX_REASON_CHARS = 300  # why somebody was erased
+MAX_TRAITS = 1000  # of one person or group: those that were spoken of last
 MAX_TRAIT_LIST = 1000  # values that append and union keep: the newest
+MAX_TRAIT_LIST_BYTES = 64 * 1024  # of them as JSON
 
 MAX_AUTHORIZED_DOMAINS = 100  # of one app
 MIN_RETENTION_DAYS = 30

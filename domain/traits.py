@@ -10,15 +10,20 @@ increment  plus a number; of no value or one that is no number, from 0; it ends 
 append     a list, with this at its end; no list: a list of what was there first
 union      the same for each value that is not in the list
 unset      no value
+
+A person, or a group, has the MAX_TRAITS traits that were spoken of last; what was known of another
+one is gone, as if nothing had been said of it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import msgspec
 
-from domain.limits import MAX_NUMBER, MAX_TRAIT_LIST
+from domain.limits import MAX_NUMBER, MAX_TRAIT_LIST, MAX_TRAIT_LIST_BYTES, MAX_TRAITS
 from domain.tracking import EMPTY
 
 OPERATIONS = ("set_once", "increment", "append", "union", "unset")
@@ -69,8 +74,7 @@ _encode = msgspec.json.Encoder().encode
 def fold(said: Iterable[Said]) -> Traits:
     traits: Traits = {}
     for one in sorted(said, key=_key):
-        changed, _ = folded_in(traits, one)
-        traits |= changed
+        take(traits, one)
     return traits
 
 
@@ -80,7 +84,7 @@ def _key(said: Said) -> tuple[datetime, bytes]:
 
 def merged(parts: Sequence[Traits]) -> Traits | None:
     """What the fold of all that was said in these folds would be. None: that can't be told from
-    them, because a trait of two of them was not only set.
+    them, because a trait of two of them was not only set, or one may have been forgotten.
     """
     found: Traits = {}
     for part in parts:
@@ -93,6 +97,9 @@ def merged(parts: Sequence[Traits]) -> Traits | None:
             if name not in found or _last(found[name]) < _last(trait)
         }
         found |= newer
+    if len(found) >= MAX_TRAITS and not _all_plain(found):
+        return None
+    _forget_oldest(found)
     return found
 
 
@@ -100,20 +107,42 @@ def _last(trait: Trait) -> tuple[datetime, bytes]:
     return trait.last_timestamp, trait.last_event
 
 
-def folded_in(traits: Mapping[str, Trait], said: Said) -> tuple[Traits, bool]:
-    """The traits that it changes. And whether it comes too late: the person's traits must then be
-    folded anew.
+def _all_plain(traits: Traits) -> bool:
+    return all(trait.plain for trait in traits.values())
+
+
+def _forget_oldest(traits: Traits) -> None:
+    while len(traits) > MAX_TRAITS:
+        del traits[min(traits, key=lambda name: (*_last(traits[name]), name))]
+
+
+def take(traits: Traits, said: Said) -> bool:
+    """Changes the traits by what was said. False: it comes too late, they must be folded anew, and
+    are as they were.
     """
     changed: Traits = {}
     for name, plain, step in _steps(said):
         before = changed.get(name) or traits.get(name)
-        late = before is not None and said.key < (before.last_timestamp, before.last_event)
-        if before is not None and late:
+        if before is not None and said.key < _last(before):
             if not (before.plain and plain):
-                return {}, True
+                return False
             continue
         changed[name] = _next(before, said, plain=plain, step=step)
-    return changed, False
+    if len(traits) + len(changed) < MAX_TRAITS:
+        traits |= changed
+        return True
+    return _take_within_limit(traits, changed, said)
+
+
+def _take_within_limit(traits: Traits, changed: Traits, said: Said) -> bool:
+    """Of what is only set, whatever is spoken of last stays, in any order of arrival."""
+    is_late = any(said.key < _last(trait) for trait in traits.values())
+    after = traits | changed
+    if is_late and len(after) >= MAX_TRAITS and not _all_plain(after):
+        return False
+    traits |= changed
+    _forget_oldest(traits)
+    return True
 
 
 def operations_in(said: Said) -> list[tuple[str, str, msgspec.Raw | None]]:
@@ -214,9 +243,20 @@ def _with(values: Sequence[msgspec.Raw], *, only_new: bool) -> Step:
             if not only_new or _same(value) not in told:
                 items.append(value)
                 told.add(_same(value))
-        return msgspec.Raw(_encode(items[-MAX_TRAIT_LIST:]))
+        return _newest(items)
 
     return step
+
+
+def _newest(items: Sequence[Any]) -> msgspec.Raw:
+    """JSON of so many as a list may have, those at its end."""
+    items = items[-MAX_TRAIT_LIST:]
+    encoded = _encode(items)
+    if len(encoded) > MAX_TRAIT_LIST_BYTES:
+        ends = accumulate(len(_encode(item)) + 1 for item in reversed(items))
+        count = bisect_left(list(ends), MAX_TRAIT_LIST_BYTES)
+        encoded = _encode(items[len(items) - max(count, 1) :])
+    return msgspec.Raw(encoded)
 
 
 def _same(value: Any) -> bytes:

@@ -58,7 +58,7 @@ __all__ = (
     "version",
 )
 
-version = 3
+version = 4
 
 _Mentioned = tuple[int, Recorded]  # app number, a Message or Unmerged
 _About = tuple[int, Recorded]  # app number, an event that is about people

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Integer, Text, select
 from sqlalchemy.dialects.postgresql import insert
 
 from domain.tracking import Grouped
-from domain.traits import Said, Traits, folded_in
+from domain.traits import Said, Traits, take
 from projections.array_rows import arrays, columns, insert_rows
 from projections.people.tables import group_members, groups
 from projections.projection import Recorded
@@ -69,8 +69,7 @@ def _row(group: Group, messages: list[Said], known: Any) -> tuple[Any, ...]:
     if known is not None:
         times += [known.first_seen, known.last_seen]
     for one in sorted(messages, key=lambda said: said.key):
-        changed, _ = folded_in(traits, one)
-        traits |= changed
+        take(traits, one)
     return (*group, min(times), max(times), _encode(dict(sorted(traits.items()))).decode())
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from domain.limits import MAX_ID_CHARS
 from domain.tracking import EMPTY, Aliased, Grouped, Identified, Message
-from domain.traits import Said, Traits, fold, folded_in, merged
+from domain.traits import Said, Traits, fold, merged, take
 from projections.array_rows import arrays, columns, each, insert_rows, insert_statement
 from projections.people.tables import distinct_ids, persons, said
 from projections.projection import Recorded
@@ -123,10 +123,8 @@ def _together(parts: Sequence[Traits], messages: Sequence[Said]) -> Traits | Non
 def _folded(traits: Traits, messages: Iterable[Said]) -> Traits | None:
     traits = dict(traits)
     for one in sorted(messages, key=_key):
-        changed, is_late = folded_in(traits, one)
-        if is_late:
+        if not take(traits, one):
             return None
-        traits |= changed
     return traits
 
 

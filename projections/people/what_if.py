@@ -1,7 +1,7 @@
 """What a merge or an un-merge would come to: tried on the links in memory, nothing is written."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -16,9 +16,13 @@ from projections.array_rows import arrays, columns, each
 from projections.people import shown
 from projections.people.links import DbSource
 from projections.people.said import read_said
+from projections.people.shown import Member
 from projections.people.tables import distinct_ids, link_history, said
 
+MOST_PERSONS = 100  # told of in full
+MOST_PAIRS = 1000
 _LAST = b"\xff" * 16  # an event id after all others
+_NEW = 2**31 - 1  # the number of an id that nobody has sent yet: after all others
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,28 +34,37 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     traits: dict[str, Any]
 
 
+class Persons(NamedTuple):
+    """Of `total` persons the MOST_PERSONS that have most ids."""
+
+    shown: list[Person]
+    total: int
+
+
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
-    """`outcome`: of the link, or `unmerged`, `not_linked`. `moving`: numbers of the ids that would
-    belong to another person. `pairs`: the links that would be cut, as ids.
+    """`outcome`: of the link, or `unmerged`, `not_linked`. `numbers`: of all ids that are touched;
+    `moving`: of those that would belong to another person. `pairs`: the links that would be cut, as
+    ids.
     """
 
     outcome: Outcome | Literal["unmerged", "not_linked"]
-    before: list[Person]
-    after: list[Person]
-    moving: list[int]
+    before: Persons = Persons([], 0)
+    after: Persons = Persons([], 0)
+    numbers: Collection[int] = ()
+    moving: Sequence[int] = ()
     pairs: list[tuple[str, str]] = []
 
 
 class Ids(NamedTuple):
-    """Two ids that there are."""
+    """Two ids that are stored; `alias` None: one that nobody has sent yet."""
 
     user: int
-    alias: int
+    alias: int | None
 
 
 def refused(reason: Reason) -> Tried:
     """What no links could change."""
-    return Tried(outcome=reason, before=[], after=[], moving=[])
+    return Tried(outcome=reason)
 
 
 def try_merge(
@@ -63,32 +76,35 @@ def try_merge(
     forced: bool,
     now: datetime,
 ) -> Tried:
-    network = _network(connection, app_number)
-    network.load(ids)
-    numbers = _all_of(network, ids)
-    before = _describe(connection, app_number, network, numbers)
+    alias = _NEW if ids.alias is None else ids.alias
+    network = _network(connection, app_number, fresh={alias} - {ids.alias})
+    network.load((ids.user, alias))
+    numbers = _all_of(network, (ids.user, alias))
+    new = {_NEW: Member(number=_NEW, distinct_id=names[1])} if ids.alias is None else {}
+    before = _describe(connection, app_number, network, numbers - new.keys())
     outcome: Outcome = "junk_id"
     if not any(map(is_junk, names)):
         key = (later_than_all(now, map(network.newest_link, numbers)), _LAST)
-        outcome = network.link(0, key, ids.user, ids.alias, forced=forced)
+        outcome = network.link(0, key, ids.user, alias, forced=forced)
     return Tried(
         outcome=outcome,
         before=before,
-        after=_describe(connection, app_number, network, numbers),
+        after=_describe(connection, app_number, network, numbers, new),
+        numbers=numbers,
         moving=_moved(network),
     )
 
 
 def try_unmerge(
-    connection: Connection, app_number: int, ids: Ids, now: datetime
+    connection: Connection, app_number: int, ids: tuple[int, int], now: datetime
 ) -> tuple[Tried, datetime]:
-    """Of one alias. And the time that the un-merge has to have."""
+    """Of the second from the first. And the time that the un-merge has to have."""
     network = _network(connection, app_number)
     network.load(ids)
     numbers = _all_of(network, ids)
     key = (_later(connection, app_number, numbers, now), _LAST)
     before = _describe(connection, app_number, network, numbers)
-    pairs = cut_alias(network, ids.user, ids.alias, key)
+    pairs = cut_alias(network, *ids, key)
     return _unmerged(connection, app_number, network, before=before, pairs=pairs), key[0]
 
 
@@ -122,7 +138,7 @@ def _unmerged(
     app_number: int,
     network: Network,
     *,
-    before: list[Person],
+    before: Persons,
     pairs: Sequence[Pair],
 ) -> Tried:
     numbers = _all_of(network, {n for pair in pairs for n in pair} | network.touched)
@@ -131,13 +147,23 @@ def _unmerged(
         outcome="unmerged" if pairs else "not_linked",
         before=before,
         after=_describe(connection, app_number, network, numbers),
+        numbers=numbers,
         moving=_moved(network),
         pairs=[(names[low].distinct_id, names[high].distinct_id) for low, high in pairs],
     )
 
 
-def _network(connection: Connection, app_number: int) -> Network:
-    return Network(DbSource(connection, app_number, []))
+def persons_now(connection: Connection, app_number: int, numbers: Collection[int]) -> Persons:
+    """To whom these ids belong."""
+    network = _network(connection, app_number)
+    network.load(numbers)
+    return _describe(connection, app_number, network, _all_of(network, numbers))
+
+
+def _network(
+    connection: Connection, app_number: int, fresh: Collection[int] = frozenset()
+) -> Network:
+    return Network(DbSource(connection, app_number, []), fresh=fresh)
 
 
 def _all_of(network: Network, numbers: Iterable[int]) -> set[int]:
@@ -176,19 +202,23 @@ def _made_since(
 
 
 def _describe(
-    connection: Connection, app_number: int, network: Network, numbers: Collection[int]
-) -> list[Person]:
-    """The persons of these ids, the largest first."""
-    names = _names(connection, app_number, numbers)
-    rows = connection.execute(_SAID, columns([tuple(numbers)], "number") | {"app": app_number})
+    connection: Connection,
+    app_number: int,
+    network: Network,
+    numbers: Collection[int],
+    new: Mapping[int, Member] | None = None,
+) -> Persons:
+    """The persons of these ids, the largest first. `new`: those that are not stored."""
+    groups = {network.person(n): network.members(network.person(n)) for n in sorted(numbers)}
+    largest = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))[:MOST_PERSONS]
+    of_these = [number for _, group in largest for number in group]
+    names = _names(connection, app_number, of_these) | dict(new or {})
+    rows = connection.execute(_SAID, columns([tuple(of_these)], "number") | {"app": app_number})
     told: dict[int, list[Said]] = defaultdict(list)
     for row in rows:
         told[network.person(row.number)].append(read_said(row))
-    groups = {network.person(n): network.members(network.person(n)) for n in sorted(numbers)}
-    return [
-        _person([names[n] for n in group], told[person])
-        for person, group in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
-    ]
+    shown = [_person([names[n] for n in group], told[person]) for person, group in largest]
+    return Persons(shown, len(groups))
 
 
 def _person(ids: Sequence[Any], told: Iterable[Any]) -> Person:

@@ -238,8 +238,54 @@ def test_a_preview_says_what_the_merge_would_answer(shop, problem):
     asked = {"user_id": "ada", "alias_id": "null"}
     shown = shop.post("/v1/users/merge-preview", asked).json()
     assert (shown["outcome"], shown["after"]) == ("junk_id", [])
-    answer = shop.post("/v1/users/merge-preview", {"user_id": "ada", "alias_id": "unseen"})
-    problem(answer, 404, "NOT_FOUND", field="alias_id")
+    answer = shop.post("/v1/users/merge-preview", {"user_id": "nobody", "alias_id": "ada"})
+    problem(answer, 404, "NOT_FOUND", field="user_id")
+
+
+def test_a_preview_takes_an_alias_that_nobody_has_sent_yet(shop):
+    shop.tenant.send({"user_id": "ada", "traits": {"plan": "pro"}}, "/v1/users")
+    asked = {"user_id": "ada", "alias_id": "unseen"}
+    shown = shop.post("/v1/users/merge-preview", asked).json()
+    assert [person["ids"] for person in shown["before"]] == [["ada"]]
+    (after,) = shown["after"]
+    assert (after["ids"], after["traits"]) == (["ada", "unseen"], {"plan": "pro"})
+    assert (shown["outcome"], shown["events_moving"], shown["after_total"]) == ("linked", 0, 1)
+    assert shop.alias("ada", "unseen").json()["outcome"] == "linked"
+    assert shop.user("ada")["ids_total"] == 2
+
+
+def test_our_name_for_a_person_stands_for_the_id_wherever_one_is_asked_for(shop, problem):
+    sent = (shop.tenant.send({"user_id": name}, "/v1/users") for name in ("ada", "eve"))
+    ada, eve = (answer.json()["user_id"] for answer in sent)
+    shop.track(anonymous_id="phone")
+    assert shop.alias(ada, "phone").json()["user_id"] == "ada"
+    problem(shop.alias("ada", ada), 409, "LINK_REFUSED", reason="cycle")
+    shown = shop.post("/v1/users/merge-preview", {"user_id": ada, "alias_id": eve}).json()
+    assert [person["user_id"] for person in shown["before"]] == ["ada", "eve"]
+    asked = {"user_id": ada, "alias_id": "phone"}
+    assert shop.post("/v1/users/unmerge-preview", asked).json()["cut"] == [["ada", "phone"]]
+    answer = shop.unmerge(ada, alias_id="phone").json()
+    assert (answer["user_id"], answer["cut"]) == ("ada", [["ada", "phone"]])
+
+
+def test_an_unmerge_tells_of_the_persons_that_there_are_then(shop):
+    shop.tenant.send({"user_id": "ada", "traits": {"plan": "pro"}}, "/v1/users")
+    for phone in ("phone-1", "phone-2"):
+        shop.alias("ada", phone)
+    answer = shop.unmerge("ada", alias_id="phone-1").json()
+    assert [person["ids"] for person in answer["persons"]] == [["ada", "phone-2"], ["phone-1"]]
+    assert (answer["persons_total"], answer["cut_total"]) == (2, 1)
+    assert answer["persons"][0]["traits"] == shop.user("ada")["traits"] == {"plan": "pro"}
+
+
+def test_of_many_persons_some_are_told_and_how_many_there_are(shop):
+    aliases = [{"type": "alias", "userId": "ada", "previousId": f"a-{n:03}"} for n in range(105)]
+    assert shop.tenant.send({"batch": aliases}, "/v1/batch").status_code == 200
+    answer = shop.unmerge("ada", since=0).json()
+    assert (answer["persons_total"], answer["cut_total"]) == (106, 105)
+    assert [person["user_id"] for person in answer["persons"]] == ["ada"] + [
+        f"a-{n:03}" for n in range(99)
+    ]
 
 
 def test_a_link_that_was_refused_is_not_unmerged(shop, problem):

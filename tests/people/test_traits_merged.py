@@ -21,7 +21,7 @@ messages = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 5), set_, operat
 EASY = settings(max_examples=300, deadline=None)
 
 
-def _said(number, hour, traits, operation):
+def said(number, hour, traits, operation):
     return Said(
         NOON + timedelta(hours=hour),
         bytes([number]),
@@ -33,7 +33,7 @@ def _said(number, hour, traits, operation):
 
 
 def _of(messages, person):
-    return [_said(n, *one[1:]) for n, one in enumerate(messages) if one[0] == person]
+    return [said(n, *one[1:]) for n, one in enumerate(messages) if one[0] == person]
 
 
 @EASY
@@ -55,5 +55,5 @@ def test_of_what_was_only_set_and_unset_they_are_always_told(messages):
 
 
 def test_what_was_counted_on_both_sides_is_not_told():
-    parts = [fold([_said(n, n, {}, {"increment": {"logins": 1}})]) for n in (0, 1)]
+    parts = [fold([said(n, n, {}, {"increment": {"logins": 1}})]) for n in (0, 1)]
     assert merged(parts) is None
