@@ -12,7 +12,7 @@ from api.body import too_large
 from api.dialects.request import NO_BODY
 from api.shapes import told_at
 from domain import errors
-from infrastructure.database import AWAY
+from infrastructure.database import AWAY, took_too_long
 
 STATUS: dict[type[errors.AppizerError], int] = {
     errors.Rejected: 400,
@@ -113,6 +113,9 @@ def answer_unreadable(request: Request[Any, Any, Any], error: Exception) -> Resp
 
 
 def answer_away(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    if took_too_long(error):
+        issue = "the question takes too long; ask for fewer people or a shorter time"
+        return answer_refusal(request, errors.TooHeavy(issue))
     _log.warning("the store is away", path=request.url.path, error=type(error).__name__)
     return answer_refusal(request, errors.Overloaded("the store can't be reached; try again"))
 

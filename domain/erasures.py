@@ -5,7 +5,7 @@ become pseudonyms that are random and not kept, and of what was said numbers and
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import datetime
@@ -43,6 +43,7 @@ _DIGEST_BYTES = 16
 _FIELDS = ("user_id", "anonymous_id", "previous_id")  # in which a message may have ids
 _LEAST_CHARS = 6
 _MOST_KEPT = 1e9  # larger numbers may be those of phones, accounts and documents
+_LONG_NUMBER = re.compile(r"\d{7}")
 _TOKENS = re.compile(r"[^\s\"'`,;:(){}\[\]<>=&?]+")
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -159,7 +160,7 @@ def redacted(event: msgspec.Struct, stream_id: bytes, names: Names) -> msgspec.S
             return _refused(event)
         case Message():
             renamed = _renamed(event, names)
-            return _emptied(renamed, stream_id) if event.distinct_id in names else renamed
+            return _emptied(renamed, stream_id, names) if event.distinct_id in names else renamed
         case _:
             return event
 
@@ -175,7 +176,7 @@ def _renamed(message: Message, names: Names) -> Message:
     return msgspec.structs.replace(message, **changed)
 
 
-def _emptied(message: Message, stream_id: bytes) -> Message:
+def _emptied(message: Message, stream_id: bytes, ids: Names) -> Message:
     """The message id may be made of anything; the stream id that was made from it stays."""
     changed: dict[str, Any] = {
         "message_id": stream_id.hex(),
@@ -184,7 +185,7 @@ def _emptied(message: Message, stream_id: bytes) -> Message:
     }
     match message:
         case Tracked():
-            changed["properties"] = counted(message.properties)
+            changed["properties"] = counted(message.properties, ids)
         case Identified():
             changed |= {"traits": EMPTY, "operations": EMPTY}
         case Grouped():
@@ -207,36 +208,42 @@ def _refused(event: Refused) -> Refused:
     return msgspec.structs.replace(event, body=b"", field=ERASED, issue=ERASED, client=Client())
 
 
-def counted(properties: msgspec.Raw) -> msgspec.Raw:
+def counted(properties: msgspec.Raw, ids: Container[str] = ()) -> msgspec.Raw:
     """The numbers and booleans among them, as they were written: what is added up stays. A name
-    that may be an e-mail address goes with its value.
+    that may be an e-mail address or a phone number, or has one of the `ids`, goes with its value.
     """
-    kept = _counted(properties)
+    kept = _counted(properties, ids)
     return kept if kept is not None else EMPTY
 
 
-def _counted(raw: msgspec.Raw) -> msgspec.Raw | None:
+def _counted(raw: msgspec.Raw, ids: Container[str]) -> msgspec.Raw | None:
     kept = {}
     for name, value in _members(raw).items():
-        keep = _KEEP.get(bytes(value)[:1], _number)(value)
-        if keep is not None and "@" not in name:
+        keep = _KEEP.get(bytes(value)[:1], _number)(value, ids)
+        if keep is not None and not _may_tell(name, ids):
             kept[name] = keep
     return msgspec.Raw(msgspec.json.encode(kept)) if kept else None
 
 
-def _number(value: msgspec.Raw) -> msgspec.Raw | None:
+def _may_tell(name: str, ids: Container[str]) -> bool:
+    if "@" in name or _LONG_NUMBER.search(name) or name in ids:
+        return True
+    return any(word in ids for word in _long_words(name))
+
+
+def _number(value: msgspec.Raw, _: Container[str]) -> msgspec.Raw | None:
     return value if abs(float(bytes(value))) < _MOST_KEPT else None
 
 
-def _nothing(_: msgspec.Raw) -> None:
+def _nothing(_value: msgspec.Raw, _ids: Container[str]) -> None:
     return None
 
 
-def _itself(value: msgspec.Raw) -> msgspec.Raw:
+def _itself(value: msgspec.Raw, _: Container[str]) -> msgspec.Raw:
     return value
 
 
-_KEEP: dict[bytes, Callable[[msgspec.Raw], msgspec.Raw | None]] = {
+_KEEP: dict[bytes, Callable[[msgspec.Raw, Container[str]], msgspec.Raw | None]] = {
     b'"': _nothing,
     b"n": _nothing,
     b"[": _nothing,

@@ -38,8 +38,10 @@ class Adapters:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.instance = Instance(Path(settings.data)) if settings.data else None
-        self.engine: Engine = open_engine(settings.database_url, pool_size=20)
-        self.reads = Reads(settings.database_url)
+        self.engine: Engine = open_engine(
+            settings.database_url, pool_size=20, query_seconds=settings.query_seconds
+        )
+        self.reads = Reads(settings.database_url, settings.query_seconds)
         self.callers = Callers(self.engine.execution_options(isolation_level="AUTOCOMMIT"))
         self.barred = BarredIds(self.engine)
         self.positions = Positions(self.engine)

@@ -1,7 +1,8 @@
 """Everything that is kept of a person, line by line: what erasing them would erase."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Engine
@@ -27,6 +28,7 @@ from projections.people.spoken import (
     list_operations,
 )
 
+T = TypeVar("T")
 _PAGE = 500
 _encode = msgspec.json.Encoder().encode
 
@@ -63,31 +65,39 @@ class Export:
         """JSON objects, each with a `type` and a line's end: a profile, ids, links, traits (every
         operation on one), events by position. A page is held in memory, and the positions.
         """
-        with self._engine.connect() as connection:
-            profile = people.find_profile(connection, self._app, self._id)
-            if profile is None:
-                return
-            yield _line("profile", profile)
-            members = erasing.members(connection, self._app, [self._id])
-            yield from (_line("id", member._asdict()) for member in members)
-            numbers = [member.number for member in members]
-            yield from self._links(connection, numbers)
-            yield from self._traits(connection, numbers)
-            ids = {member.distinct_id for member in members}
-            places = find_places(connection, self._analytics, self._app, ids)
+        profile = self._read(lambda c: people.find_profile(c, self._app, self._id))
+        if profile is None:
+            return
+        yield _line("profile", profile)
+        members = self._read(lambda c: erasing.members(c, self._app, [self._id]))
+        yield from (_line("id", member._asdict()) for member in members)
+        numbers = [member.number for member in members]
+        yield from self._links(numbers)
+        yield from self._traits(numbers)
+        ids = {member.distinct_id for member in members}
+        places = self._read(lambda c: find_places(c, self._analytics, self._app, ids))
         yield from self._events(sorted(places), members)
 
-    def _links(self, connection: Connection, numbers: list[int]) -> Iterator[bytes]:
+    def _read(self, look: Callable[[Connection], T]) -> T:
+        """No connection is held while a page is on its way: whoever reads may be slow."""
+        with self._engine.connect() as connection:
+            return look(connection)
+
+    def _links(self, numbers: list[int]) -> Iterator[bytes]:
         after: LinkPlace | None = None
-        while page := list_links(connection, LinksWanted(self._app, numbers, None, after, _PAGE)):
+        while True:
+            wanted = LinksWanted(self._app, numbers, None, after, _PAGE)
+            page = self._read(partial(list_links, wanted=wanted))
             yield from (_line("link", link) for _, link in page)
+            if len(page) < _PAGE:
+                return
             after = page[-1][0]
 
-    def _traits(self, connection: Connection, numbers: list[int]) -> Iterator[bytes]:
+    def _traits(self, numbers: list[int]) -> Iterator[bytes]:
         after: TraitPlace | None = None
         while True:
             wanted = OperationsWanted(self._app, numbers, NOW, None, after, _PAGE)
-            page = list_operations(connection, wanted)
+            page = self._read(partial(list_operations, wanted=wanted))
             yield from (_line("trait", said) for _, said in page)
             if len(page) < _PAGE:
                 return

@@ -15,6 +15,7 @@ from infrastructure import checkpoints
 from infrastructure.codec import Unreadable
 from infrastructure.event_store.reader import read_page
 from infrastructure.read_models import decode
+from projections import people
 from projections.catalogue import PROJECTIONS
 from projections.projection import Projection, Recorded
 
@@ -33,6 +34,8 @@ _REMOVE = text(
     "DELETE FROM projections.parked WHERE projection = :projection AND position = :position"
 )
 _MOST_REASON_CHARS = 2000
+# Rows of ClickHouse, and links: what they come to depends on what came before them.
+_IN_ORDER = "its place in the log counts; rebuild instead: appizer projections rebuild "
 
 
 class Parked(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,13 +82,12 @@ def retry_parked(
     engine: Engine, log: psycopg.Connection[Any], projection: str, position: int
 ) -> Retried:
     """One transaction: applied and no longer parked, or neither. The event comes later than it
-    stands on the log; where order matters to a read model, rebuild it afterwards. Raises NotFound.
+    stands on the log; where that matters it is not taken, and the reason says so. Raises NotFound.
     """
     known = next((p for p in PROJECTIONS if p.name == projection), None)
-    if known is None:
-        reason = f"rebuild it instead: appizer projections rebuild {projection}"
-        return Retried(projection=projection, position=position, reason=reason)
     recorded = _recorded(log, position)
+    if known is None or (projection == people.name and people.linked_ids(recorded.event)):
+        return Retried(projection=projection, position=position, reason=_IN_ORDER + projection)
     if isinstance(recorded.event, Unreadable):
         return Retried(projection=projection, position=position, reason=recorded.event.reason)
     try:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import psycopg
 import structlog
 from prometheus_client import Counter
 from sqlalchemy import Connection, Engine, text
@@ -12,6 +13,7 @@ from sqlalchemy.exc import DataError, IntegrityError, NotSupportedError, Program
 from infrastructure import checkpoints, codec
 from infrastructure.checkpoints import Checkpoint
 from infrastructure.codec import Unreadable
+from infrastructure.database import pipelined
 from infrastructure.event_store.reader import Entry
 from projections.catalogue import PROJECTIONS
 from projections.projection import Projection, Recorded
@@ -30,6 +32,10 @@ _EVENT_FAULTS = (
     IntegrityError,
     ProgrammingError,
     NotSupportedError,
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.ProgrammingError,
+    psycopg.NotSupportedError,
     ValueError,
     TypeError,
     LookupError,
@@ -95,7 +101,7 @@ class ReadModels:
     def apply(self, page: Sequence[Recorded]) -> None:
         """Takes each event exactly once, whoever else applies the same page at the same time."""
         try:
-            self._apply(page, apply_page)
+            self._apply(page, apply_at_once)
         except _EVENT_FAULTS:
             self._apply(page, apply_one_by_one)
 
@@ -135,6 +141,12 @@ class OutOfStep(RuntimeError):
 
     def __init__(self, projection: str, position: int, first: int) -> None:
         super().__init__(f"{projection} stands at {position}, the page begins at {first}")
+
+
+def apply_at_once(connection: Connection, projection: Projection, page: Sequence[Recorded]) -> None:
+    """Making rows and writing them goes on side by side."""
+    with pipelined(connection):
+        apply_page(connection, projection, page)
 
 
 def apply_page(connection: Connection, projection: Projection, page: Sequence[Recorded]) -> None:

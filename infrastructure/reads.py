@@ -14,7 +14,7 @@ from sqlalchemy import Executable
 from sqlalchemy.dialects.postgresql.psycopg import dialect
 from sqlalchemy.exc import OperationalError
 
-from infrastructure.database import REACHABLE
+from infrastructure.database import REACHABLE, time_limit
 
 _CONNECTIONS = 8
 _WAIT_SECONDS = 3.0
@@ -26,7 +26,7 @@ class Reads:
     lost.
     """
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, query_seconds: float) -> None:
         self._pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             database_url,
             min_size=1,
@@ -36,6 +36,7 @@ class Reads:
             name="reads",
             kwargs={
                 **REACHABLE,
+                **time_limit(query_seconds),
                 "application_name": "appizer",
                 "autocommit": True,
                 "row_factory": namedtuple_row,
@@ -62,7 +63,7 @@ class Reads:
             await self._pool.open()
         try:
             return await self._rows(sql, given)
-        except PoolTimeout:
+        except (PoolTimeout, psycopg.errors.QueryCanceled):
             raise
         except psycopg.OperationalError:
             await self._pool.check()  # the server was started anew: no old connection is good

@@ -20,7 +20,14 @@ from sqlalchemy.exc import OperationalError
 from infrastructure import checkpoints
 from infrastructure.checkpoints import Checkpoint
 from infrastructure.event_store.reader import read_page
-from infrastructure.read_models import advance, apply_one_by_one, apply_page, create_tables, decode
+from infrastructure.read_models import (
+    advance,
+    apply_at_once,
+    apply_one_by_one,
+    create_tables,
+    decode,
+)
+from projections import people
 from projections.projection import Projection, Recorded
 
 _PAGE = 5_000
@@ -32,6 +39,12 @@ _REBUILDING = 4713  # first key of the advisory locks
 _PATIENCE = text("SET LOCAL lock_timeout = '200ms'")  # less than deadlock_timeout: readers win
 
 _UNPARK = text("DELETE FROM projections.parked WHERE projection = :projection")
+# Ids are numbered in the order of the log: one event more or less, and all later ones are others.
+_RENUMBERED = text(
+    "SELECT FROM projections.parked WHERE projection IN (:live, :shadow)"
+    " GROUP BY position HAVING count(*) = 1 LIMIT 1"
+)
+_OUTDATE_EVENTS = text("UPDATE projections.checkpoints SET version = 0 WHERE name = 'events'")
 _REPARK = text("UPDATE projections.parked SET projection = :live WHERE projection = :shadow")
 
 Progress = Callable[[int, int], None]  # done, of how many
@@ -45,6 +58,10 @@ def adopt_parked(connection: Connection, *, live: str, shadow: str) -> None:
     """What the rebuild could not take replaces what the live one could not."""
     forget_parked(connection, live)
     connection.execute(_REPARK, {"live": live, "shadow": shadow})
+
+
+def _is_renumbered(connection: Connection, live: str, shadow: str) -> bool:
+    return connection.execute(_RENUMBERED, {"live": live, "shadow": shadow}).first() is not None
 
 
 @contextmanager
@@ -193,6 +210,8 @@ class Rebuild:
         live, shadow = self._projection.name, self._shadow
         connection.execute(text(f'ALTER SCHEMA "{live}" RENAME TO "{live}_old"'))
         connection.execute(text(f'ALTER SCHEMA "{shadow}" RENAME TO "{live}"'))
+        if live == people.name and _is_renumbered(connection, live, shadow):
+            connection.execute(_OUTDATE_EVENTS)
         adopt_parked(connection, live=live, shadow=shadow)
         checkpoints.remove(connection, shadow)
 
@@ -235,7 +254,7 @@ class _Shadow:
 def _carefully(connection: Connection, projection: Projection, page: list[Recorded]) -> None:
     try:
         with connection.begin_nested():
-            apply_page(connection, projection, page)
+            apply_at_once(connection, projection, page)
     except Exception:  # noqa: BLE001  whatever broke the page is found, or raised again, one by one
         apply_one_by_one(connection, projection, page)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
@@ -21,6 +22,9 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.selectable import FromClause, TableValuedAlias
 from sqlalchemy.types import TypeEngine
+
+_BETWEEN, _NONE = "\x1f", "\x1e"  # no JSON has these, and no id
+_PART = 1_000  # rows in one statement of insert_rows
 
 
 @lru_cache(maxsize=20_000)
@@ -53,13 +57,19 @@ def _literal(values: Sequence[Any]) -> str:
 
 
 def _quoted(values: Sequence[str | None]) -> str:
+    """Joined first, so that what has to be escaped is looked for once."""
     try:
-        joined = "".join(values)  # type: ignore[arg-type]  # the next line is for those with None
+        joined = _BETWEEN.join(values)  # type: ignore[arg-type]  # the next line is for those with None
     except TypeError:
-        return "{" + ",".join(["NULL" if v is None else _quoted([v])[1:-1] for v in values]) + "}"
-    if "\\" in joined or '"' in joined:
-        values = [v.replace("\\", "\\\\").replace('"', '\\"') for v in values]  # type: ignore[union-attr]  # none is None
-    return '{"' + '","'.join(values) + '"}'  # type: ignore[arg-type]  # none is None
+        joined = _BETWEEN.join([_NONE if v is None else v for v in values])
+    if joined.count(_BETWEEN) != len(values) - 1 or joined.count(_NONE) != values.count(None):
+        return "{" + ",".join(["NULL" if v is None else f'"{_escaped(v)}"' for v in values]) + "}"
+    quoted = '"' + _escaped(joined).replace(_BETWEEN, '","') + '"'
+    return "{" + quoted.replace(f'"{_NONE}"', "NULL") + "}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def arrays(**types: TypeEngine[Any]) -> TableValuedAlias:
@@ -88,8 +98,11 @@ def insert_statement(table: Table) -> Insert:
     return insert(table).from_select(names, select(*(given.c[name] for name in names)))
 
 
-def insert_rows(connection: Connection, statement: Insert, rows: Sequence[tuple[Any, ...]]) -> None:
-    """`rows` as the table's columns are; `statement` from `insert_statement`."""
-    if rows:
-        names = [column.name for column in statement.table.columns]
-        connection.execute(statement, columns(zip(*rows, strict=True), *names))
+def insert_rows(connection: Connection, statement: Insert, rows: Iterable[tuple[Any, ...]]) -> None:
+    """`rows` as the table's columns are; `statement` from `insert_statement`. In parts: while
+    Postgres takes one, the next is made (infrastructure/database.pipelined).
+    """
+    names = [column.name for column in statement.table.columns]
+    left = iter(rows)
+    while part := list(islice(left, _PART)):
+        connection.execute(statement, columns(zip(*part, strict=True), *names))

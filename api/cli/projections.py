@@ -22,6 +22,7 @@ from infrastructure.parked import count_parked
 from infrastructure.positions import Positions, Standing
 from infrastructure.rebuild import Progress, Rebuild, Rebuilt
 from infrastructure.settings import Settings
+from projections import people
 from projections.catalogue import PROJECTIONS
 
 EVENTS = "events"
@@ -154,6 +155,9 @@ def rebuild(
     replaced: the new one is compared with the live one at the same position, byte for byte, and
     the exit code is 1 when they differ.
 
+    The rows of events hold the numbers that people give to ids, so whoever rebuilds people
+    rebuilds events as well.
+
     \b
     appizer projections rebuild people --verify
     appizer projections rebuild --all
@@ -161,10 +165,11 @@ def rebuild(
     if bool(names) == everything:
         raise click.UsageError(f"say --all, or which: {', '.join(NAMES)}")
     settings = settings_for(data)
+    wanted = set(NAMES) if everything else set(names)
+    if people.name in wanted and not verify:
+        wanted.add(EVENTS)
     results = [
-        _rebuild(settings, name, verify=verify, as_json=as_json)
-        for name in NAMES
-        if everything or name in names
+        _rebuild(settings, name, verify=verify, as_json=as_json) for name in NAMES if name in wanted
     ]
     return Exit.FAILED if any(result.equal is False for result in results) else Exit.OK
 

@@ -5,7 +5,7 @@ numbered), links.py (who is whom), said.py (traits), groups.py; and the question
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any
@@ -15,12 +15,13 @@ from sqlalchemy import Connection
 
 from domain.identity import Network
 from domain.tracking import Aliased, Grouped, Identified, Tracked, Unmerged
-from domain.traits import Said
+from domain.traits import Said, Traits
 from projections import apps
 from projections.people import groups, links, said
 from projections.people.links import (
     CHANGE,
     Known,
+    Linking,
     Step,
     find_changes,
     find_outcome,
@@ -53,6 +54,7 @@ __all__ = (
     "find_numbers",
     "find_outcome",
     "find_profile",
+    "linked_ids",
     "metadata",
     "name",
     "version",
@@ -72,16 +74,20 @@ def apply(page: Sequence[Recorded], connection: Connection) -> None:
     seen = seen_in(mentioned)
     asked = {key for app, recorded in about for key in _ids_in(app, recorded.event)}
     counted = count(connection, seen, asked)
-    networks = _link(connection, about, seen, counted)
-    store(connection, seen, counted.numbers, partial(_belongs, networks))
     messages = [
         (app, counted.number((app, recorded.event.distinct_id)), recorded)  # type: ignore[attr-defined]  # a Message has one
         for app, recorded in about
         if recorded.event.__class__ is not Unmerged
     ]
+    # First what has to be asked: whatever is asked waits for all that is written before.
+    persons = {(app, found.person) for (app, _), found in counted.found.items()}
+    folded = said.find_folded(connection, persons)
+    linking = _begin_links(connection, about, seen, counted)
     said.store(connection, messages)
+    networks = {app: links.take(connection, of_app) for app, of_app in linking.items()}
+    store(connection, seen, counted.numbers, partial(_belongs, networks))
     groups.apply(connection, messages)
-    _fold_in(connection, messages, networks, counted)
+    _fold_in(connection, messages, networks, counted, folded)
 
 
 def _sorted_out(
@@ -113,9 +119,9 @@ def _ids_in(app: int, event: Any) -> Iterator[Id]:
             yield app, distinct_id
 
 
-def _link(
+def _begin_links(
     connection: Connection, about: Sequence[_About], seen: dict[Id, Seen], counted: Counted
-) -> dict[int, Network]:
+) -> dict[int, Linking]:
     """App number -> its links, where any were spoken of or may hold no longer."""
     steps: dict[int, list[Step]] = defaultdict(list)
     for app, recorded in about:
@@ -131,7 +137,7 @@ def _link(
             steps[key[0]] += _known_steps(number, seen[key], None)
     known = {app: Known({}, set(), {}) for app in steps}
     _tell(known, counted, linked)
-    return {app: links.take(connection, app, of_app, known[app]) for app, of_app in steps.items()}
+    return {app: links.begin(connection, app, of_app, known[app]) for app, of_app in steps.items()}
 
 
 def _tell(known: dict[int, Known], counted: Counted, linked: AbstractSet[Person]) -> None:
@@ -165,6 +171,7 @@ def _fold_in(
     messages: Sequence[tuple[int, int, Recorded]],
     networks: dict[int, Network],
     counted: Counted,
+    folded: Mapping[Person, Traits | None],
 ) -> None:
     fresh: dict[Person, list[Said]] = defaultdict(list)
     persons = {(app, found.number): found.person for (app, _), found in counted.found.items()}
@@ -178,7 +185,7 @@ def _fold_in(
                 person = persons.get((app, number), number)
             fresh[app, person].append(one)
     new = {(app, number) for (app, _), number in counted.numbers.items()}
-    said.fold_in(connection, fresh, _shaken(networks), new)
+    said.fold_in(connection, fresh, _shaken(networks), new=new, asked=folded)
 
 
 def _shaken(networks: dict[int, Network]) -> said.Shaken:

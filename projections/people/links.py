@@ -6,7 +6,15 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Connection, Integer, bindparam, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    CursorResult,
+    Integer,
+    bindparam,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.types import DateTime
 
@@ -98,7 +106,7 @@ class DbSource:
 
     def persons_of(self, numbers: Collection[int]) -> Iterable[Id]:
         given = columns([tuple(numbers)], "number") | {"app": self._app}
-        rows = self._connection.execute(_PERSONS_OF, given)
+        rows = self._connection.execute(_PERSONS_OF, given).all()
         return [Id(row.number, row.person, row.known_since, row.newest_link) for row in rows]
 
     def registers(self, pairs: Collection[Pair]) -> Mapping[Pair, Register]:
@@ -123,7 +131,7 @@ class DbSource:
         return found
 
 
-def _registers(rows: Iterable[Any]) -> dict[Pair, Register]:
+def _registers(rows: CursorResult[Any]) -> dict[Pair, Register]:
     return {
         (row.low, row.high): Register(
             linked=_key(row.linked_at, row.linked_event),
@@ -132,7 +140,7 @@ def _registers(rows: Iterable[Any]) -> dict[Pair, Register]:
             linked_reason=row.linked_reason,
             forced_reason=row.forced_reason,
         )
-        for row in rows
+        for row in rows.all()
     }
 
 
@@ -150,20 +158,31 @@ class Known(NamedTuple):
     persons: dict[int, int]
 
 
-def take(
-    connection: Connection,
-    app_number: int,
-    steps: Sequence[Step],
-    known: Known,
-) -> Network:
-    """Takes the steps of one app in their order and stores what comes of them, but for what belongs
-    to the rows of ids that are fresh.
-    """
+class Linking(NamedTuple):
+    """What is said of links on a page, of one app, and what it needs."""
+
+    app_number: int
+    steps: Sequence[Step]
+    known: Known
+    network: Network
+    written: list[Written]
+
+
+def begin(connection: Connection, app_number: int, steps: Sequence[Step], known: Known) -> Linking:
+    """Reads what the steps will need, in most cases all of it."""
     written: list[Written] = []
     source = DbSource(connection, app_number, written)
     network = Network(source, known.before, fresh=known.fresh, persons=known.persons)
     network.load_registers({pair for step in steps for pair in _pairs(step)})
     network.load({number for step in steps if _needs(network, step) for number in step.numbers})
+    return Linking(app_number, steps, known, network, written)
+
+
+def take(connection: Connection, linking: Linking) -> Network:
+    """Takes the steps in their order and stores what comes of them, but for what belongs to the
+    rows of ids that are fresh.
+    """
+    app_number, steps, known, network, written = linking
     for step in sorted(steps, key=_order):
         if step.known is not None:
             network.become_known(step.position, step.numbers[0], step.known)
@@ -232,16 +251,15 @@ def _flush(
     ]
     if moved:
         connection.execute(_MOVE, columns(zip(*moved, strict=True), *_MOVED))
-    registers = [
+    registers = (
         (app_number, *pair, *_register_row(network.register(pair)))
         for pair in sorted(network.rewritten)
-    ]
-    if registers:
-        insert_rows(connection, _UPSERT_LINK, registers)
-    changes = [
+    )
+    insert_rows(connection, _UPSERT_LINK, registers)
+    changes = (
         (app_number, number, position, person)
         for (position, number), person in network.changes.items()
-    ]
+    )
     insert_rows(connection, _CHANGES, changes)
 
 

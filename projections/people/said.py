@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,6 +20,7 @@ from projections.people.tables import distinct_ids, persons, said
 from projections.projection import Recorded
 
 Person = tuple[int, int]  # app number, number of the person
+NOBODY: Mapping[Person, Any] = MappingProxyType({})
 _decode_folded = msgspec.json.Decoder(Traits).decode
 _encode = msgspec.json.Encoder().encode
 # jsonb has no number with more than 16,383 digits after the point; as a double it has fewer.
@@ -27,7 +29,7 @@ _MAY_BE_TINY = re.compile(r"[0-9][eE]-[0-9]{3}|\.[0-9]{1000}")
 
 def store(connection: Connection, messages: Sequence[tuple[int, int, Recorded]]) -> None:
     """Of (app number, sender's number, message that is about a person)."""
-    insert_rows(connection, _INSERT, [_row(app, number, one) for app, number, one in messages])
+    insert_rows(connection, _INSERT, (_row(app, number, one) for app, number, one in messages))
 
 
 def _row(app: int, number: int, recorded: Recorded) -> tuple[object, ...]:
@@ -90,19 +92,21 @@ def fold_in(
     connection: Connection,
     fresh: dict[Person, list[Said]],
     shaken: Shaken,
+    *,
     new: AbstractSet[Person],
+    asked: Mapping[Person, Traits | None],
 ) -> None:
     """Brings the traits up to date: `fresh` was said of these persons just now, and is stored.
-    `new`: those that were not there before.
+    `new`: those that were not there before; `asked`: from `find_folded`.
     """
     sources = {person: {person} for person in fresh} | shaken.sources
     whole = {person: of for person, of in sources.items() if of is not None}
     wanted = {one for of in whole.values() for one in of if one not in new}
-    known = _find(connection, wanted)
+    known = find_folded(connection, wanted, asked)
     anew = sources.keys() - whole.keys()
     done: dict[Person, Traits] = {}
     for person, of in whole.items():
-        folded = _together([known[one] for one in of if one in known], fresh.get(person, ()))
+        folded = _together(_parts(known, of), fresh.get(person, ()))
         if folded is None:
             anew.add(person)
         elif folded:
@@ -110,6 +114,10 @@ def fold_in(
     done |= _fold_anew(connection, anew)
     gone = (shaken.gone | anew) - done.keys() - new
     _write(connection, {p: t for p, t in done.items() if t is not known.get(p)}, gone)
+
+
+def _parts(known: Mapping[Person, Traits | None], of: Iterable[Person]) -> list[Traits]:
+    return [traits for one in of if (traits := known.get(one)) is not None]
 
 
 def _together(parts: Sequence[Traits], messages: Sequence[Said]) -> Traits | None:
@@ -136,7 +144,7 @@ def _fold_anew(connection: Connection, wanted: Collection[Person]) -> dict[Perso
         return {}
     found: dict[Person, list[Said]] = defaultdict(list)
     given = columns(zip(*wanted, strict=True), "app_number", "person")
-    for row in connection.execute(_SAID_OF, given):
+    for row in connection.execute(_SAID_OF, given).all():
         found[row.app_number, row.person].append(read_said(row))
     return {person: fold(messages) for person, messages in found.items()}
 
@@ -154,12 +162,19 @@ def read_said(row: Any) -> Said:
     )
 
 
-def _find(connection: Connection, wanted: Collection[Person]) -> dict[Person, Traits]:
-    if not wanted:
-        return {}
-    given = columns(zip(*wanted, strict=True), "app_number", "person")
-    rows = connection.execute(_FOLDED, given)
-    return {(row.app_number, row.person): _decode_folded(row.folded) for row in rows}
+def find_folded(
+    connection: Connection,
+    wanted: Collection[Person],
+    asked: Mapping[Person, Traits | None] = NOBODY,
+) -> Mapping[Person, Traits | None]:
+    """The stored traits of these persons, None where there are none; and those `asked` before."""
+    missing = [person for person in wanted if person not in asked]
+    if not missing:
+        return asked
+    given = columns(zip(*missing, strict=True), "app_number", "person")
+    rows = connection.execute(_FOLDED, given).all()
+    found = {(row.app_number, row.person): _decode_folded(row.folded) for row in rows}
+    return {**asked, **dict.fromkeys(missing), **found}
 
 
 def _write(connection: Connection, done: dict[Person, Traits], gone: Collection[Person]) -> None:
@@ -167,7 +182,7 @@ def _write(connection: Connection, done: dict[Person, Traits], gone: Collection[
         connection.execute(_REMOVE, columns(zip(*gone, strict=True), "app_number", "person"))
     if not done:
         return
-    rows = [(*person, *_documents(traits)) for person, traits in done.items()]
+    rows = ((*person, *_documents(traits)) for person, traits in done.items())
     insert_rows(connection, _UPSERT, rows)
 
 

@@ -152,7 +152,7 @@ def _add(
     given = columns(zip(*rows, strict=True), *_COLUMNS, "asked")
     found: dict[Id, Found] = {}
     missing: set[Id] = set()
-    for ordinal, number, *rest in connection.execute(_COUNT, given | {"count": len(seen)}):
+    for ordinal, number, *rest in connection.execute(_COUNT, given | {"count": len(seen)}).all():
         key = keys[ordinal - 1]
         if number is None:
             missing.add(key)
@@ -163,7 +163,7 @@ def _add(
 
 def _find(connection: Connection, ids: Sequence[Id]) -> dict[Id, Found]:
     given = columns(zip(*ids, strict=True), "app_number", "distinct_id")
-    rows = connection.execute(_FIND, given)
+    rows = connection.execute(_FIND, given).all()
     return {(row[0], row[1]): Found(row[2], row[3], row[4], row[5], earlier=False) for row in rows}
 
 

@@ -16,7 +16,7 @@ SLOW = text("SELECT pg_backend_pid() AS pid FROM pg_sleep(0.1)")
 
 def run(database_url, ask):
     async def open_and_ask():
-        reads = Reads(database_url)
+        reads = Reads(database_url, 30.0)
         try:
             return await ask(reads)
         finally:

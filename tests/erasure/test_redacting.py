@@ -44,6 +44,15 @@ def test_numbers_and_booleans_stay_as_they_were_written(given, kept):
     assert bytes(counted(raw(given))).decode() == (given if kept is None else kept)
 
 
+@pytest.mark.parametrize(
+    "name", ["ada@example.com", "+491701234567", "ada", "seen by ada-browser", "a:ada-browser"]
+)
+def test_a_property_is_not_kept_under_a_name_that_may_tell_who_it_was(name):
+    given = raw('{"n":1,"in":{"%s":true},"%s":2}' % (name, name))  # noqa: UP031  braces are JSON's
+    left = redacted(tracked(user_id="ada", properties=given), STREAM, NAMES)
+    assert bytes(left.properties) == b'{"n":1}'
+
+
 def test_of_the_persons_own_event_only_what_is_counted_stays():
     left = redacted(tracked(user_id="ada", anonymous_id="ada-browser"), STREAM, NAMES)
     assert left == Tracked(

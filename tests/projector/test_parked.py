@@ -8,11 +8,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from domain.errors import NotFound
-from domain.tracking import Identified
+from domain.tracking import Aliased, Identified, Tracked
+from infrastructure import checkpoints
 from infrastructure import parked as parked_events
+from infrastructure.checkpoints import Checkpoint
 from infrastructure.database import open_engine
 from infrastructure.parked import retry_parked
 from infrastructure.read_models import ReadModels
+from infrastructure.rebuild import Rebuild
 from projections import apps, people
 
 ALL = ("apps", "people", "failed_events")
@@ -136,6 +139,33 @@ def test_retried_after_a_fix_it_counts_once_as_if_it_had_never_failed(
     empty()
     ReadModels(engine, (apps, people)).apply(history.recorded())
     assert contents((apps, people)) == retried
+
+
+def test_a_link_is_not_taken_out_of_its_order(models, engine, history, shop, noon, parked):
+    history.track(shop, "ada")
+    bad = Aliased(
+        message_id="bad", timestamp=noon, received_at=noon, user_id="ada", previous_id="eve\x00"
+    )
+    at = history.append(shop, bad)
+    models.apply(history.recorded())
+    said = retry_parked(engine, history.connection, "people", at)
+    assert said.reason.endswith("rebuild instead: appizer projections rebuild people")
+    assert set(parked()) == {("people", at)}
+
+
+@pytest.mark.parametrize(("mended", "version"), [(True, 0), (False, 1)])
+def test_rows_of_events_are_outdated_once_people_take_what_was_parked(
+    models, engine, history, poison, monkeypatch, mended, version
+):
+    """The ids behind it get other numbers than the rows have."""
+    models.apply(history.recorded())
+    with engine.begin() as connection:
+        checkpoints.write(connection, Checkpoint(name="events", version=1, position=3))
+    if mended:
+        monkeypatch.setattr(people, "_MENTIONING", frozenset({Tracked}))
+    Rebuild(engine, history.connection, people).swap(lambda _done, _of: None)
+    with engine.connect() as connection:
+        assert checkpoints.read(connection, "events").version == version
 
 
 def test_every_fault_of_a_fixed_projection_is_found_again_by_retrying_all(

@@ -8,6 +8,9 @@ import pytest
 from sqlalchemy import select, text
 
 from domain.tracking import Tracked
+from infrastructure import checkpoints
+from infrastructure.checkpoints import Checkpoint
+from infrastructure.positions import Positions
 from infrastructure.read_models import OutOfStep, ReadModels
 from projections import apps, people
 
@@ -154,3 +157,12 @@ def test_messages_of_an_app_that_does_not_exist_are_nobodys(models, engine, hist
     models.apply(history.recorded())
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM people.distinct_ids")).scalar() == 0
+
+
+def test_a_half_of_a_rebuild_is_no_read_model_that_lags(models, engine, history):
+    """One that was killed stays behind until it is run again."""
+    history.found()
+    models.apply(history.recorded())
+    with engine.begin() as connection:
+        checkpoints.write(connection, Checkpoint(name="people_rebuild", version=1, position=0))
+    assert "people_rebuild" not in {standing.name for standing in Positions(engine).all()}
