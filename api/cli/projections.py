@@ -166,12 +166,17 @@ def rebuild(
         raise click.UsageError(f"say --all, or which: {', '.join(NAMES)}")
     settings = settings_for(data)
     wanted = set(NAMES) if everything else set(names)
-    if people.name in wanted and not verify:
+    if people.name in wanted and not verify and _has_events(settings):
         wanted.add(EVENTS)
     results = [
         _rebuild(settings, name, verify=verify, as_json=as_json) for name in NAMES if name in wanted
     ]
     return Exit.FAILED if any(result.equal is False for result in results) else Exit.OK
+
+
+def _has_events(settings: Settings) -> bool:
+    with _engine(settings) as engine, engine.connect() as connection:
+        return checkpoints.read(connection, EVENTS) is not None
 
 
 def _rebuild(settings: Settings, name: str, *, verify: bool, as_json: bool) -> Rebuilt:

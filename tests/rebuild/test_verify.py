@@ -245,6 +245,15 @@ def test_all_are_verified_by_one_command(built, rebuild_command, results):
     assert [(one["name"], one["equal"]) for one in said] == [(name, True) for name in NAMES]
 
 
+def test_whoever_rebuilds_people_rebuilds_events_by_the_numbers_of_their_ids(
+    built, rebuild_command, results
+):
+    built.change("UPDATE people.distinct_ids SET number = number + 1000")
+    said = results(rebuild_command("people"))
+    assert [one["name"] for one in said] == ["people", "events"]
+    assert all(one["equal"] for one in results(rebuild_command("--all", "--verify")))
+
+
 def test_the_command_fails_when_there_is_a_difference(built, rebuild_command):
     built.change(PLANTED["a row changed"][1])
     process = rebuild_command("--all", "--verify")
