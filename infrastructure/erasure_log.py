@@ -174,6 +174,7 @@ def rewrite(engine: Engine, erasure: Erasure, places: dict[int, bool], now: date
         done = done._replace(receipt=_append_receipt(connection, erasure, done, now))
         counts = {"ids": len(ids), "events": done.events, "refusals": done.refusals}
         erasures.advance(connection, erasure, "analytics", counts, receipt=done.receipt)
+        erasures.bar_names(connection, erasure, names.values())
     return done
 
 

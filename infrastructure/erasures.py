@@ -34,6 +34,10 @@ _BAR = text(
     " AND y.finished_at IS NULL"
     " AND (y.requested_at, y.erasure_id) > (o.requested_at, o.erasure_id))"
 )
+_BAR_NAMES = text(
+    "INSERT INTO erasure.ids (app_id, digest, erasure_id)"
+    " SELECT :app_id, n.digest, :erasure_id FROM unnest(cast(:digests AS bytea[])) n(digest)"
+)
 _OWNER = text("SELECT erasure_id FROM erasure.ids WHERE app_id = :app_id AND digest = :digest")
 _IDS = text(
     "SELECT distinct_id FROM erasure.ids"
@@ -159,6 +163,15 @@ def bar(connection: Connection, erasure: Erasure, ids: Collection[str]) -> int:
     if fresh:
         connection.execute(_FROZEN, {"erasure_id": erasure.erasure_id})
     return fresh
+
+
+def bar_names(connection: Connection, erasure: Erasure, names: Collection[str]) -> None:
+    """The pseudonyms, which are nobody's to send or to erase."""
+    key = secret(connection)
+    connection.execute(_LOCK)
+    digests = [digest(key, erasure.app_id, name) for name in names]
+    given = {"app_id": erasure.app_id, "erasure_id": erasure.erasure_id, "digests": digests}
+    connection.execute(_BAR_NAMES, given)
 
 
 def find(connection: Connection, app_id: UUID, erasure_id: UUID) -> Erasure | None:

@@ -125,3 +125,5 @@ def test_an_erasure_ends_and_the_person_is_gone(tenant, erase, ada, problem):
         shown = tenant.ask(f"/v1/erasures/{shown['erasure_id']}")["erasure"]
     (event,) = tenant.events()
     assert event["user_id"].startswith("erased-")
+    refused_soon(tenant, {"event_name": "as nobody", "user_id": event["user_id"]})
+    assert erase(event["user_id"]).json()["erasure"]["erasure_id"] == shown["erasure_id"]
