@@ -26,7 +26,7 @@ from projections.people.links import (
     find_changes,
     find_outcome,
     linked_ids,
-    steps_of,
+    step_of,
 )
 from projections.people.profiles import find_profile
 from projections.people.said import Person
@@ -125,7 +125,8 @@ def _begin_links(
     """App number -> its links, where any were spoken of or may hold no longer."""
     steps: dict[int, list[Step]] = defaultdict(list)
     for app, recorded in about:
-        for step in steps_of(recorded, partial(counted.number_of, app)):
+        step = step_of(recorded, partial(counted.number_of, app))
+        if step is not None:
             steps[app].append(step)
     linked = {(app, n) for app, of_app in steps.items() for step in of_app for n in step.numbers}
     for key, found in counted.found.items():

@@ -68,19 +68,21 @@ class Written(NamedTuple):
     note: str | None
 
 
-def steps_of(recorded: Recorded, number: Callable[[str], int]) -> Iterator[Step]:
-    """Nothing where it is about no links. `number`: that of an id."""
+def step_of(recorded: Recorded, number: Callable[[str], int]) -> Step | None:
+    """None where it is about no links. `number`: that of an id."""
     pairs = linked_ids(recorded.event)
-    if pairs:
-        ids = [one for pair in pairs for one in pair]
-        yield Step(
-            recorded.position,
-            1,
-            tuple(map(number, ids)),
-            event=recorded.event,
-            key=_key_of(recorded),
-            is_junk=any(map(is_junk, ids)),
-        )
+    if not pairs:
+        return None
+    ids = pairs[0] if len(pairs) == 1 else [one for pair in pairs for one in pair]
+    return Step(
+        recorded.position,
+        1,
+        tuple(map(number, ids)),
+        None,
+        recorded.event,
+        _key_of(recorded),
+        any(map(is_junk, ids)),
+    )
 
 
 def linked_ids(event: Any) -> tuple[tuple[str, str], ...]:
@@ -132,15 +134,27 @@ class DbSource:
 
 
 def _registers(rows: CursorResult[Any]) -> dict[Pair, Register]:
+    """Of rows with the columns of _REGISTER."""
     return {
-        (row.low, row.high): Register(
-            linked=_key(row.linked_at, row.linked_event),
-            forced=_key(row.forced_at, row.forced_event),
-            unlinked=_key(row.unlinked_at, row.unlinked_event),
-            linked_reason=row.linked_reason,
-            forced_reason=row.forced_reason,
+        (low, high): Register(
+            _key(linked_at, linked_event),
+            _key(forced_at, forced_event),
+            _key(unlinked_at, unlinked_event),
+            linked_reason,
+            forced_reason,
         )
-        for row in rows.all()
+        for (
+            low,
+            high,
+            linked_at,
+            linked_event,
+            forced_at,
+            forced_event,
+            unlinked_at,
+            unlinked_event,
+            linked_reason,
+            forced_reason,
+        ) in rows.all()
     }
 
 
@@ -312,9 +326,10 @@ _PERSONS_OF = each(
     ).where(distinct_ids.c.app_number == _app, distinct_ids.c.person == _asked.c.person),
 )
 _pair_of_ids = arrays(low=Integer(), high=Integer())
+_REGISTER = list(links.columns)[1:]
 _REGISTERS = each(
     _pair_of_ids,
-    select(links).where(
+    select(*_REGISTER).where(
         links.c.app_number == _app,
         links.c.low == _pair_of_ids.c.low,
         links.c.high == _pair_of_ids.c.high,
@@ -322,11 +337,11 @@ _REGISTERS = each(
 )
 _AROUND_LOW = each(
     _numbers,
-    select(links).where(links.c.app_number == _app, links.c.low == _numbers.c.number),
+    select(*_REGISTER).where(links.c.app_number == _app, links.c.low == _numbers.c.number),
 )
 _AROUND_HIGH = each(
     _numbers,
-    select(links).where(links.c.app_number == _app, links.c.high == _numbers.c.number),
+    select(*_REGISTER).where(links.c.app_number == _app, links.c.high == _numbers.c.number),
 )
 _LINKS_SINCE = each(
     _pair_of_ids,
