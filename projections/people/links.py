@@ -6,15 +6,7 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BindParameter,
-    Connection,
-    CursorResult,
-    Integer,
-    bindparam,
-    select,
-    update,
-)
+from sqlalchemy import BindParameter, Connection, Integer, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.types import DateTime
 
@@ -113,12 +105,12 @@ class DbSource:
 
     def registers(self, pairs: Collection[Pair]) -> Mapping[Pair, Register]:
         given = columns(zip(*pairs, strict=True), "low", "high")
-        return _registers(self._connection.execute(_REGISTERS, given | {"app": self._app}))
+        return _registers(self._connection.execute(_REGISTERS, given | {"app": self._app}).all())
 
     def registers_around(self, numbers: Collection[int]) -> Mapping[Pair, Register]:
         given = columns([tuple(numbers)], "number") | {"app": self._app}
-        low = _registers(self._connection.execute(_AROUND_LOW, given))
-        return low | _registers(self._connection.execute(_AROUND_HIGH, given))
+        low = _registers(self._connection.execute(_AROUND_LOW, given).all())
+        return low | _registers(self._connection.execute(_AROUND_HIGH, given).all())
 
     def links_after(
         self, pairs: Collection[Pair], key: Key
@@ -133,7 +125,7 @@ class DbSource:
         return found
 
 
-def _registers(rows: CursorResult[Any]) -> dict[Pair, Register]:
+def _registers(rows: Sequence[Any]) -> dict[Pair, Register]:
     """Of rows with the columns of _REGISTER."""
     return {
         (low, high): Register(
@@ -154,7 +146,7 @@ def _registers(rows: CursorResult[Any]) -> dict[Pair, Register]:
             unlinked_event,
             linked_reason,
             forced_reason,
-        ) in rows.all()
+        ) in rows
     }
 
 
