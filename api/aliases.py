@@ -17,14 +17,13 @@ from api.merge_previews import (
     IdsAsked,
     UnmergeBody,
     Unmerging,
-    at_one_moment,
     ids_in,
     refused_at_once,
     stored,
     try_unmerge,
     up_to_date,
 )
-from api.reading import find_id, names_meant
+from api.reading import at_one_moment, find_id, names_meant
 from api.shapes import check_body
 from api.user_ids import public_id
 from commands import aliases as commands

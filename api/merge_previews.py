@@ -1,8 +1,7 @@
 """What a merge or an un-merge would come to, before it is done; nothing is written."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -10,9 +9,8 @@ import msgspec
 from litestar import Request, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
-from sqlalchemy import Connection
 
-from api.reading import Named, find_id, names_of
+from api.reading import Named, at_one_moment, find_id, names_of
 from api.shapes import check_body
 from api.user_ids import user_id_of
 from domain.errors import NotFound, Rejected
@@ -181,13 +179,6 @@ def stored(one: Named, field: str) -> int:
     if one.number is None:
         raise NotFound(f"{field}: nobody with this id has sent anything", field=field)
     return one.number
-
-
-@contextmanager
-def at_one_moment(adapters: Adapters) -> Iterator[Connection]:
-    """Persons and links are read by several statements, and belong together."""
-    with adapters.engine.connect() as connection:
-        yield connection.execution_options(isolation_level="REPEATABLE READ")
 
 
 class Unmerging(NamedTuple):

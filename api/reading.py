@@ -1,7 +1,7 @@
 """What the routes that read people share: whom an address means, when, and where to look."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from litestar.params import QueryParameter
@@ -28,6 +28,13 @@ Cursor = Annotated[str | None, QueryParameter(description="`cursor` of the page 
 EVENTS = "events"  # the read model
 
 
+@contextmanager
+def at_one_moment(adapters: Adapters) -> Iterator[Connection]:
+    """What several statements read belongs together."""
+    with adapters.engine.connect() as connection:
+        yield connection.execution_options(isolation_level="REPEATABLE READ")
+
+
 class Asked(NamedTuple):
     """A question that can be answered. `past` has a position unless it is NOW."""
 
@@ -36,11 +43,8 @@ class Asked(NamedTuple):
     past: Past
     standing: Standing
 
-    @contextmanager
-    def connected(self) -> Iterator[Connection]:
-        """All that is read is as of one moment."""
-        with self.adapters.engine.connect() as connection:
-            yield connection.execution_options(isolation_level="REPEATABLE READ")
+    def connected(self) -> AbstractContextManager[Connection]:
+        return at_one_moment(self.adapters)
 
     @contextmanager
     def then(self) -> Iterator[Then]:

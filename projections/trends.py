@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from domain.past import NOW, Past
 from domain.trends import ALL, NONE, OTHER, Buckets, Kind, Question, Series
 from projections.conditions import Parameters, all_of, group_key, typed, value_of
+from projections.event_queries import up_to
 from projections.events import TABLE, rollup
 from projections.person_map import persons, scalars
 
@@ -83,7 +84,7 @@ def plan(
     measure = _measure(question.measure, app_number, past.known_at)
     joined = measure.joined.format(cell="cell")
     template = _BROKEN_DOWN if question.breakdown else _ONE
-    conditions = [f"app_number = {app_number:d}", *_up_to(past)]
+    conditions = [f"app_number = {app_number:d}", *up_to(past)]
     keys, rest = _grouped(question, buckets, source, parameters=parameters, conditions=conditions)
     sql = measure.scalars + template.format(
         number=measure.number.format(cell="cell"),
@@ -164,15 +165,6 @@ def _grouped(
     conditions += all_of(question.where, parameters)
     named = ", ".join(f"{sql} AS {name}" for name, sql in keys.items())
     return named, f"WHERE {' AND '.join(conditions)} GROUP BY {', '.join(keys)}"
-
-
-def _up_to(past: Past) -> list[str]:
-    conditions = []
-    if past.known_at is not None:
-        conditions.append(f"position <= {past.known_at:d}")
-    if past.as_of is not None:
-        conditions.append(f"ts <= {_moment(past.as_of)}")
-    return conditions
 
 
 def _moment(at: datetime) -> str:
