@@ -155,9 +155,9 @@ class Network:
             self.load([number])
         return self._person[number]
 
-    def has(self, number: int) -> bool:
-        """Whether it was loaded: no other has changed."""
-        return number in self._person
+    def loaded(self, number: int) -> int | None:
+        """The person of an id that was loaded: no other has changed."""
+        return self._person.get(number)
 
     def now(self, number: int) -> int:
         """The person, without loading all of it where it is known."""
@@ -201,8 +201,10 @@ class Network:
         self._known[found.number] = known
         self._newest[found.number] = found.newest_link
         self._person[found.number] = self._origin[found.number] = found.person
-        self._members.setdefault(found.person, set()).add(found.number)
-        self._forget(found.person)
+        members = self._members.setdefault(found.person, set())
+        if members:  # else nobody has asked for it
+            self._forget(found.person)
+        members.add(found.number)
 
     def _forget(self, person: int) -> None:
         self._known_of.pop(person, None)

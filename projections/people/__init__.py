@@ -162,9 +162,10 @@ def _known_steps(number: int, seen: Seen, before: Any) -> Iterator[Step]:
 def _belongs(networks: dict[int, Network], app: int, number: int) -> tuple[int, Any]:
     """The person of a new id, and when a link of it was last spoken of."""
     network = networks.get(app)
-    if network is None or not network.has(number):
+    person = None if network is None else network.loaded(number)
+    if network is None or person is None:
         return number, None
-    return network.now(number), network.newest_link(number)
+    return person, network.newest_link(number)
 
 
 def _fold_in(
@@ -180,9 +181,8 @@ def _fold_in(
         one = said.said_of(number, recorded)
         if one is not None:
             network = networks.get(app)
-            if network is not None and network.has(number):
-                person = network.now(number)
-            else:
+            person = None if network is None else network.loaded(number)
+            if person is None:
                 person = persons.get((app, number), number)
             fresh[app, person].append(one)
     new = {(app, number) for (app, _), number in counted.numbers.items()}

@@ -31,14 +31,15 @@ NOT_TAKEN = ("junk_id", "cycle")  # outcomes of what never reaches the register
 
 
 class Step(NamedTuple):
-    """`numbers`: of the ids that it is about, in pairs; `event` is what says so, an Unmerged or
-    something that links the one pair. `known`: no link, but the time since which the one id is a
-    user id.
+    """`numbers`: of the ids that it is about, and `pairs` of them; `event` is what says so, an
+    Unmerged or something that links the one pair. `known`: no link, but the time since which the
+    one id is a user id.
     """
 
     position: int
     rank: int  # at one position: first known, then linked
     numbers: tuple[int, ...]
+    pairs: tuple[Pair, ...] = ()
     known: datetime | None = None
     event: Any = None
     key: Key = (_NEVER, b"")
@@ -62,14 +63,16 @@ class Written(NamedTuple):
 
 def step_of(recorded: Recorded, number: Callable[[str], int]) -> Step | None:
     """None where it is about no links. `number`: that of an id."""
-    pairs = linked_ids(recorded.event)
-    if not pairs:
+    linked = linked_ids(recorded.event)
+    if not linked:
         return None
-    ids = pairs[0] if len(pairs) == 1 else [one for pair in pairs for one in pair]
+    ids = linked[0] if len(linked) == 1 else [one for pair in linked for one in pair]
+    numbers = tuple(map(number, ids))
     return Step(
         recorded.position,
         1,
-        tuple(map(number, ids)),
+        numbers,
+        tuple(map(pair_of, numbers[::2], numbers[1::2])),
         None,
         recorded.event,
         _key_of(recorded),
@@ -179,7 +182,7 @@ def begin(connection: Connection, app_number: int, steps: Sequence[Step], known:
     written: list[Written] = []
     source = DbSource(connection, app_number, written)
     network = Network(source, known.before, fresh=known.fresh, persons=known.persons)
-    network.load_registers({pair for step in steps for pair in _pairs(step)})
+    network.load_registers({pair for step in steps for pair in step.pairs})
     network.load({number for step in steps if _needs(network, step) for number in step.numbers})
     return Linking(app_number, steps, known, network, written)
 
@@ -206,7 +209,7 @@ def _needs(network: Network, step: Step) -> bool:
     """Whether it may change more than the history: most links are said again and again."""
     if step.known is not None or step.event.__class__ is Unmerged:
         return True
-    register = network.register(pair_of(*step.numbers))
+    register = network.register(step.pairs[0])
     before = register.forced if _forced_by(step.event) else register.linked
     return before is None or step.key < before
 
@@ -215,27 +218,21 @@ def _forced_by(event: Any) -> str | None:
     return event.forced_by if event.__class__ is Aliased else None
 
 
-def _pairs(step: Step) -> Iterator[Pair]:
-    for one, other in zip(step.numbers[::2], step.numbers[1::2], strict=False):
-        yield pair_of(one, other)
-
-
 def _taken(network: Network, app_number: int, step: Step) -> list[Written]:
-    position, _, numbers, _, event, key, is_junk = step
+    position, _, numbers, said_of, _, event, key, is_junk = step
     if event.__class__ is Unmerged:
-        pairs = sorted(set(_pairs(step)))
+        pairs = sorted(set(said_of))
         network.unlink(position, key, pairs)
         by = (event.done_by, event.reason)
         return [
-            Written(app_number, position, *pair, *key, "unlink", "unlinked", *by) for pair in pairs
+            Written(app_number, position, *cut, *key, "unlink", "unlinked", *by) for cut in pairs
         ]
     forced_by = _forced_by(event)
     outcome: Outcome = "junk_id"
     if not is_junk:
         outcome = network.link(position, key, *numbers, forced=forced_by is not None)
     note = event.reason if event.__class__ is Aliased else None
-    pair = pair_of(*numbers)
-    return [Written(app_number, position, *pair, *key, "link", outcome, forced_by, note)]
+    return [Written(app_number, position, *said_of[0], *key, "link", outcome, forced_by, note)]
 
 
 def _key_of(recorded: Recorded) -> Key:
