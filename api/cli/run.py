@@ -1,6 +1,7 @@
 """`appizer run ROLE`."""
 
 import importlib
+import os
 from collections.abc import Callable
 
 import click
@@ -19,6 +20,7 @@ ROLES = {
     "relay": "infrastructure.relay:run",
     "engine": "infrastructure.engine_host:run",
 }
+_NICE = 5
 
 
 def entry_point(role: str) -> Callable[[Settings], None]:
@@ -29,7 +31,8 @@ def entry_point(role: str) -> Callable[[Settings], None]:
 
 @click.command()
 @click.argument("role", type=click.Choice(list(ROLES)))
-def command(role: str) -> None:
+@click.option("--background", is_flag=True, help="Leave the processors to others first (nice 5).")
+def command(role: str, *, background: bool) -> None:
     """Run ROLE until SIGTERM, configured by APPIZER_* variables alone.
 
     \b
@@ -43,6 +46,8 @@ def command(role: str) -> None:
     """  # noqa: D301  click's mark for a paragraph that keeps its lines
     warn_of_settings()
     settings = load()
+    if background:
+        os.nice(_NICE)
     _use_uvloop()
     entry_point(role)(settings)
 

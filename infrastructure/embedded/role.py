@@ -11,6 +11,8 @@ from infrastructure.embedded.instance import joined
 from infrastructure.embedded.processes import Child
 
 _ROOT = Path(__file__).parents[2]
+# On a full machine whoever follows the log must not delay those who answer (docs/benchmarks.md).
+_WAITED_FOR = ("api", "commands", "queries")
 
 
 class Role:
@@ -39,6 +41,8 @@ class Role:
         """-P and PYTHONPATH: the same code as ours, whatever lies in the current directory."""
         self.stop()
         command = [sys.executable, "-P", "-m", "api.cli.main", "run", self.name]
+        if self.name not in _WAITED_FOR:
+            command.append("--background")
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
         environment = joined(self._environment, {**self._own(), "PYTHONPATH": path})
         self._child = Child(command, log=self.log, environment=environment)

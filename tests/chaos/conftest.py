@@ -67,7 +67,8 @@ class Target:
         found = {}
         for pid in children(self.process.pid):
             command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-            name = command[-2] if "run" in command[-3:-2] else Path(command[0]).name
+            is_role = "run" in command
+            name = command[command.index("run") + 1] if is_role else Path(command[0]).name
             found[{"nats-server": "nats"}.get(name, name)] = pid
         return {name: pid for name, pid in found.items() if name in ROLES}
 

@@ -56,6 +56,18 @@ def children(pid: int) -> dict[int, str]:
     return {int(each): Path(f"/proc/{each}/cmdline").read_text() for each in listed}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_those_who_follow_the_log_leave_the_processors_to_those_who_answer(instance):
+    found = {}
+    for pid, command in children(instance.process.pid).items():
+        words = command.split("\0")
+        if "run" in words:
+            role = words[words.index("run") + 1]
+            found[role] = os.getpriority(os.PRIO_PROCESS, pid)
+    ours = os.getpriority(os.PRIO_PROCESS, instance.process.pid)
+    assert found == {"api": ours, "engine": ours + 5, "projector": ours + 5, "relay": ours + 5}
+
+
 def is_running(pid: int) -> bool:
     try:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
