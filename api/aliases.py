@@ -34,6 +34,7 @@ from domain.identity import Reason
 from domain.limits import MAX_NAME_CHARS, MAX_WAIT_SECONDS
 from domain.tracking import Aliased
 from infrastructure.bootstrap import Adapters
+from infrastructure.database import AWAY
 from projections import people
 from projections.apps import Caller
 from projections.people import what_if
@@ -184,7 +185,10 @@ _TOLD: Mapping[str, str] = {
 async def _outcome(adapters: Adapters, writer: Caller, position: int) -> str:
     if not await _is_applied(adapters, position):
         return "pending"
-    return await asyncio.to_thread(_read_outcome, adapters, writer, position)
+    try:
+        return await asyncio.to_thread(_read_outcome, adapters, writer, position)
+    except AWAY:
+        return "pending"
 
 
 async def _is_applied(adapters: Adapters, position: int) -> bool:
@@ -218,8 +222,11 @@ async def _unmerge(
     is_applied = await _is_applied(adapters, position)
     persons = wanted.tried.after
     if is_applied:
-        numbers = wanted.tried.numbers
-        persons = await asyncio.to_thread(_read_persons, adapters, writer, numbers)
+        try:
+            numbers = wanted.tried.numbers
+            persons = await asyncio.to_thread(_read_persons, adapters, writer, numbers)
+        except AWAY:  # it is on the log, which an error would hide
+            is_applied = False
     return Unmerged(
         user_id=cut.user_id,
         outcome="unmerged" if is_applied else "pending",

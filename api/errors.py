@@ -113,7 +113,7 @@ def answer_unreadable(request: Request[Any, Any, Any], error: Exception) -> Resp
 
 
 def answer_away(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    if took_too_long(error):
+    if took_too_long(error) and request.method in {"GET", "HEAD"}:
         issue = "the question takes too long; ask for fewer people or a shorter time"
         return answer_refusal(request, errors.TooHeavy(issue))
     _log.warning("the store is away", path=request.url.path, error=type(error).__name__)

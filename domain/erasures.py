@@ -5,7 +5,7 @@ become pseudonyms that are random and not kept, and of what was said numbers and
 """
 
 import re
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import datetime
@@ -208,7 +208,7 @@ def _refused(event: Refused) -> Refused:
     return msgspec.structs.replace(event, body=b"", field=ERASED, issue=ERASED, client=Client())
 
 
-def counted(properties: msgspec.Raw, ids: Container[str] = ()) -> msgspec.Raw:
+def counted(properties: msgspec.Raw, ids: Iterable[str] = ()) -> msgspec.Raw:
     """The numbers and booleans among them, as they were written: what is added up stays. A name
     that may be an e-mail address or a phone number, or has one of the `ids`, goes with its value.
     """
@@ -216,7 +216,7 @@ def counted(properties: msgspec.Raw, ids: Container[str] = ()) -> msgspec.Raw:
     return kept if kept is not None else EMPTY
 
 
-def _counted(raw: msgspec.Raw, ids: Container[str]) -> msgspec.Raw | None:
+def _counted(raw: msgspec.Raw, ids: Iterable[str]) -> msgspec.Raw | None:
     kept = {}
     for name, value in _members(raw).items():
         keep = _KEEP.get(bytes(value)[:1], _number)(value, ids)
@@ -225,25 +225,30 @@ def _counted(raw: msgspec.Raw, ids: Container[str]) -> msgspec.Raw | None:
     return msgspec.Raw(msgspec.json.encode(kept)) if kept else None
 
 
-def _may_tell(name: str, ids: Container[str]) -> bool:
-    if "@" in name or _LONG_NUMBER.search(name) or name in ids:
+def _may_tell(name: str, ids: Iterable[str]) -> bool:
+    if "@" in name or _LONG_NUMBER.search(name):
         return True
-    return any(word in ids for word in _long_words(name))
+    return any(one in name and (len(one) >= _LEAST_CHARS or _is_word(one, name)) for one in ids)
 
 
-def _number(value: msgspec.Raw, _: Container[str]) -> msgspec.Raw | None:
+def _is_word(short: str, name: str) -> bool:
+    """A short id within another word may be there by chance."""
+    return re.search(rf"(?<![^\W_]){re.escape(short)}(?![^\W_])", name) is not None
+
+
+def _number(value: msgspec.Raw, _: Iterable[str]) -> msgspec.Raw | None:
     return value if abs(float(bytes(value))) < _MOST_KEPT else None
 
 
-def _nothing(_value: msgspec.Raw, _ids: Container[str]) -> None:
+def _nothing(_value: msgspec.Raw, _ids: Iterable[str]) -> None:
     return None
 
 
-def _itself(value: msgspec.Raw, _: Container[str]) -> msgspec.Raw:
+def _itself(value: msgspec.Raw, _: Iterable[str]) -> msgspec.Raw:
     return value
 
 
-_KEEP: dict[bytes, Callable[[msgspec.Raw, Container[str]], msgspec.Raw | None]] = {
+_KEEP: dict[bytes, Callable[[msgspec.Raw, Iterable[str]], msgspec.Raw | None]] = {
     b'"': _nothing,
     b"n": _nothing,
     b"[": _nothing,

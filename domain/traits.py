@@ -97,28 +97,23 @@ def merged(parts: Sequence[Traits]) -> Traits | None:
             if name not in found or _last(found[name]) < _last(trait)
         }
         found |= newer
-    if len(found) >= MAX_TRAITS and not _all_plain(found):
-        return None
-    _forget_oldest(found)
-    return found
+    return found if len(found) < MAX_TRAITS else None
 
 
 def _last(trait: Trait) -> tuple[datetime, bytes]:
     return trait.last_timestamp, trait.last_event
 
 
-def _all_plain(traits: Traits) -> bool:
-    return all(trait.plain for trait in traits.values())
-
-
 def _forget_oldest(traits: Traits) -> None:
-    while len(traits) > MAX_TRAITS:
-        del traits[min(traits, key=lambda name: (*_last(traits[name]), name))]
+    if len(traits) > MAX_TRAITS:
+        newest_first = sorted(traits, key=lambda name: (*_last(traits[name]), name), reverse=True)
+        for name in newest_first[MAX_TRAITS:]:
+            del traits[name]
 
 
-def take(traits: Traits, said: Said) -> bool:
+def take(traits: Traits, said: Said, *, only_set: bool = False) -> bool:
     """Changes the traits by what was said. False: it comes too late, they must be folded anew, and
-    are as they were.
+    are as they were. `only_set`: no trait of these is ever anything but set, so nothing is late.
     """
     changed: Traits = {}
     for name, plain, step in _steps(said):
@@ -128,21 +123,21 @@ def take(traits: Traits, said: Said) -> bool:
                 return False
             continue
         changed[name] = _next(before, said, plain=plain, step=step)
-    if len(traits) + len(changed) < MAX_TRAITS:
-        traits |= changed
-        return True
-    return _take_within_limit(traits, changed, said)
-
-
-def _take_within_limit(traits: Traits, changed: Traits, said: Said) -> bool:
-    """Of what is only set, whatever is spoken of last stays, in any order of arrival."""
-    is_late = any(said.key < _last(trait) for trait in traits.values())
-    after = traits | changed
-    if is_late and len(after) >= MAX_TRAITS and not _all_plain(after):
+    has_room = len(traits) + len(changed) < MAX_TRAITS
+    if not (has_room or only_set or _is_last(traits, changed, said)):
         return False
     traits |= changed
     _forget_oldest(traits)
     return True
+
+
+def _is_last(traits: Traits, changed: Traits, said: Said) -> bool:
+    """Or that does not matter, because none was forgotten. Of one that was, nobody knows whether it
+    was only set.
+    """
+    if len(traits.keys() | changed.keys()) < MAX_TRAITS:
+        return True
+    return all(_last(trait) <= said.key for trait in traits.values())
 
 
 def operations_in(said: Said) -> list[tuple[str, str, msgspec.Raw | None]]:

@@ -1,8 +1,9 @@
 """Connections to Postgres: SQLAlchemy Core for read models, psycopg for the log."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from select import select
+from select import POLLIN, POLLOUT, poll
 from typing import Any
 
 import msgspec
@@ -21,6 +22,9 @@ AWAY: tuple[type[Exception], ...] = (
     persistence.InterfaceError,
 )
 
+
+# What it warns of are the server's words, which may have what people sent; we raise the errors.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 # A server that is gone without a word is noticed within some 11 seconds, not after two hours.
 REACHABLE: dict[str, Any] = {
@@ -56,15 +60,16 @@ def open_engine(
 @contextmanager
 def pipelined(connection: Connection) -> Iterator[None]:
     """Meanwhile Postgres works on what changes rows and answers none while the caller goes on. What
-    that breaks is raised by the next statement that answers, or at the end: as psycopg's errors.
+    that breaks is raised by a later statement, or at the end: there as psycopg's errors.
     """
     driver: Any = connection.connection.driver_connection
+    info = connection.info  # a connection that was lost has none any more
     try:
         with driver.pipeline() as pipeline:
-            connection.info[_PIPELINE] = pipeline
+            info[_PIPELINE] = pipeline
             yield
     finally:
-        connection.info.pop(_PIPELINE, None)
+        info.pop(_PIPELINE, None)
 
 
 _PIPELINE = "pipeline"
@@ -85,9 +90,12 @@ def _in_pipeline(
 
 def _flush(driver: psycopg.Connection[Any]) -> None:
     """Hands all to the socket: the library keeps back what does not fit in at once."""
+    if not driver.pgconn.flush():
+        return
+    ready = poll()
+    ready.register(driver.fileno(), POLLIN | POLLOUT)
     while driver.pgconn.flush():
-        readable, _, _ = select([driver], [driver], [])
-        if readable:
+        if any(found & POLLIN for _, found in ready.poll()):
             driver.pgconn.consume_input()
 
 

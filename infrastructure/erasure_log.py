@@ -170,11 +170,11 @@ def rewrite(engine: Engine, erasure: Erasure, places: dict[int, bool], now: date
         failed_events.erase(connection, app_number, refusals)
         connection.execute(_UNPARK, {"positions": positions, "app_id": erasure.app_id})
         erasures.mark(connection, erasure.erasure_id, places)
+        erasures.bar_names(connection, erasure, names.values())
         done = Rewritten(len(positions) - len(refusals), len(refusals), 0)
         done = done._replace(receipt=_append_receipt(connection, erasure, done, now))
         counts = {"ids": len(ids), "events": done.events, "refusals": done.refusals}
         erasures.advance(connection, erasure, "analytics", counts, receipt=done.receipt)
-        erasures.bar_names(connection, erasure, names.values())
     return done
 
 

@@ -43,7 +43,10 @@ _IDS = text(
     "SELECT distinct_id FROM erasure.ids"
     " WHERE erasure_id = :erasure_id AND distinct_id IS NOT NULL ORDER BY ordinal"
 )
-_DIGESTS = text("SELECT digest FROM erasure.ids WHERE erasure_id = :erasure_id ORDER BY ordinal")
+_DIGESTS = text(
+    "SELECT digest FROM erasure.ids"
+    " WHERE erasure_id = :erasure_id AND distinct_id IS NOT NULL ORDER BY ordinal"
+)
 _READ = "SELECT * FROM erasure.requests WHERE app_id = :app_id"
 _FIND = text(f"{_READ} AND erasure_id = :erasure_id")
 _LIST = text(f"{_READ} ORDER BY requested_at DESC, erasure_id LIMIT :limit OFFSET :offset")

@@ -183,7 +183,7 @@ class EventProjector:
                 _log.warning("older events were enriched by other rules: rebuild to restate them")
             self._checkpoint = Checkpoint(
                 name=NAME,
-                version=VERSION,
+                version=before.version if before else VERSION,
                 position=max(position, told.position if told else 0),
                 recorded_at=told.recorded_at if told else None,
                 filling=self._writer.generation,
@@ -211,8 +211,12 @@ class EventProjector:
             with _seconds.time():
                 self._writer.insert(block.data, last.position)
             if last.position > self._checkpoint.position:
+                # A rebuild of people may have outdated it meanwhile (infrastructure/rebuild.py).
                 self._checkpoint = msgspec.structs.replace(
-                    self._checkpoint, position=last.position, recorded_at=last.recorded_at
+                    self._checkpoint,
+                    version=held.version,
+                    position=last.position,
+                    recorded_at=last.recorded_at,
                 )
                 checkpoints.write(connection, self._checkpoint)
         _inserted.inc(block.rows)

@@ -39,11 +39,10 @@ _REBUILDING = 4713  # first key of the advisory locks
 _PATIENCE = text("SET LOCAL lock_timeout = '200ms'")  # less than deadlock_timeout: readers win
 
 _UNPARK = text("DELETE FROM projections.parked WHERE projection = :projection")
-# Ids are numbered in the order of the log: one event more or less, and all later ones are others.
-_RENUMBERED = text(
-    "SELECT FROM projections.parked WHERE projection IN (:live, :shadow)"
-    " GROUP BY position HAVING count(*) = 1 LIMIT 1"
-)
+# Ids are numbered in the order of the log: what was taken later than its place gives others.
+_RENUMBERED = """
+SELECT FROM "{live}".distinct_ids l JOIN "{shadow}".distinct_ids s USING (app_number, distinct_id)
+WHERE l.number <> s.number LIMIT 1"""
 _OUTDATE_EVENTS = text("UPDATE projections.checkpoints SET version = 0 WHERE name = 'events'")
 _REPARK = text("UPDATE projections.parked SET projection = :live WHERE projection = :shadow")
 
@@ -61,7 +60,8 @@ def adopt_parked(connection: Connection, *, live: str, shadow: str) -> None:
 
 
 def _is_renumbered(connection: Connection, live: str, shadow: str) -> bool:
-    return connection.execute(_RENUMBERED, {"live": live, "shadow": shadow}).first() is not None
+    query = text(_RENUMBERED.format(live=live, shadow=shadow))
+    return connection.execute(query).first() is not None
 
 
 @contextmanager
@@ -208,10 +208,10 @@ class Rebuild:
 
     def _exchange(self, connection: Connection) -> None:
         live, shadow = self._projection.name, self._shadow
-        connection.execute(text(f'ALTER SCHEMA "{live}" RENAME TO "{live}_old"'))
-        connection.execute(text(f'ALTER SCHEMA "{shadow}" RENAME TO "{live}"'))
         if live == people.name and _is_renumbered(connection, live, shadow):
             connection.execute(_OUTDATE_EVENTS)
+        connection.execute(text(f'ALTER SCHEMA "{live}" RENAME TO "{live}_old"'))
+        connection.execute(text(f'ALTER SCHEMA "{shadow}" RENAME TO "{live}"'))
         adopt_parked(connection, live=live, shadow=shadow)
         checkpoints.remove(connection, shadow)
 

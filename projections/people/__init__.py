@@ -80,7 +80,7 @@ def apply(page: Sequence[Recorded], connection: Connection) -> None:
         if recorded.event.__class__ is not Unmerged
     ]
     # First what has to be asked: whatever is asked waits for all that is written before.
-    persons = {(app, found.person) for (app, _), found in counted.found.items()}
+    persons = {(key[0], counted.found[key].person) for key in asked if key in counted.found}
     folded = said.find_folded(connection, persons)
     linking = _begin_links(connection, about, seen, counted)
     said.store(connection, messages)

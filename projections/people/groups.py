@@ -69,7 +69,7 @@ def _row(group: Group, messages: list[Said], known: Any) -> tuple[Any, ...]:
     if known is not None:
         times += [known.first_seen, known.last_seen]
     for one in sorted(messages, key=lambda said: said.key):
-        take(traits, one)
+        take(traits, one, only_set=True)
     return (*group, min(times), max(times), _encode(dict(sorted(traits.items()))).decode())
 
 

@@ -166,9 +166,11 @@ def _network(
     return Network(DbSource(connection, app_number, []), fresh=fresh)
 
 
-def _all_of(network: Network, numbers: Iterable[int]) -> set[int]:
+def _all_of(network: Network, numbers: Collection[int]) -> set[int]:
     """Those and all other ids of their persons."""
-    return {n for number in numbers for n in network.members(network.person(number))}
+    network.load(numbers)
+    persons = {network.person(number) for number in numbers}
+    return {number for person in persons for number in network.members(person)}
 
 
 def _moved(network: Network) -> list[int]:
@@ -209,7 +211,7 @@ def _describe(
     new: Mapping[int, Member] | None = None,
 ) -> Persons:
     """The persons of these ids, the largest first. `new`: those that are not stored."""
-    groups = {network.person(n): network.members(network.person(n)) for n in sorted(numbers)}
+    groups = {one: network.members(one) for one in sorted(set(map(network.person, numbers)))}
     largest = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))[:MOST_PERSONS]
     of_these = [number for _, group in largest for number in group]
     names = _names(connection, app_number, of_these) | dict(new or {})

@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 from api.errors import answer_away
 from infrastructure.database import open_engine, open_log
 
-REQUEST = SimpleNamespace(url=SimpleNamespace(path="/v1/users"))
+REQUEST = SimpleNamespace(method="GET", url=SimpleNamespace(path="/v1/users"))
 
 
 def test_it_is_the_question_and_not_the_store(database_url):

@@ -52,6 +52,13 @@ def test_the_same_are_kept_when_two_persons_become_one(messages, first):
     assert together in (None, fold(told))
 
 
+def test_a_trait_that_was_forgotten_and_is_set_late_is_known_to_have_been_counted():
+    counted = said(0, 0, {}, {"increment": {"y": 1}})
+    others = [said(n, n, {name: n}, {}) for n, name in ((1, "a"), (3, "b"), (4, "c"))]
+    late = said(5, 2, {"y": 7}, {})
+    assert _in_order_of_arrival([counted, *others, late]) == fold([counted, *others, late])
+
+
 def test_those_that_were_spoken_of_last_are_kept():
     told = [said(n, n, {name: n}, {}) for n, name in enumerate("abcda")]
     assert {name: trait.value for name, trait in fold(told).items()} == {

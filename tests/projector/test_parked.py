@@ -4,19 +4,20 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from sqlalchemy.exc import OperationalError
 
 from domain.errors import NotFound
-from domain.tracking import Aliased, Identified, Tracked
+from domain.tracking import Aliased, Identified
 from infrastructure import checkpoints
 from infrastructure import parked as parked_events
 from infrastructure.checkpoints import Checkpoint
-from infrastructure.database import open_engine
+from infrastructure.database import AWAY, open_engine, pipelined
 from infrastructure.parked import retry_parked
 from infrastructure.read_models import ReadModels
 from infrastructure.rebuild import Rebuild
 from projections import apps, people
+from projections.people.tables import metadata
 
 ALL = ("apps", "people", "failed_events")
 DEEP = b'\x01{"message_id":"m","properties":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -153,19 +154,67 @@ def test_a_link_is_not_taken_out_of_its_order(models, engine, history, shop, noo
     assert set(parked()) == {("people", at)}
 
 
-@pytest.mark.parametrize(("mended", "version"), [(True, 0), (False, 1)])
-def test_rows_of_events_are_outdated_once_people_take_what_was_parked(
-    models, engine, history, poison, monkeypatch, mended, version
+@pytest.mark.parametrize(("taken_late", "version"), [(True, 0), (False, 1)])
+def test_rows_of_events_are_outdated_when_ids_get_other_numbers(
+    models, engine, history, shop, taken_late, version
 ):
-    """The ids behind it get other numbers than the rows have."""
+    """As they do after an event was parked and retried: the rows have the old ones."""
+    history.track(shop, "ada")
+    history.track(shop, "bob")
     models.apply(history.recorded())
     with engine.begin() as connection:
         checkpoints.write(connection, Checkpoint(name="events", version=1, position=3))
-    if mended:
-        monkeypatch.setattr(people, "_MENTIONING", frozenset({Tracked}))
+        if taken_late:
+            late = "UPDATE people.distinct_ids SET number = 9 WHERE distinct_id = 'ada'"
+            connection.execute(text(late))
     Rebuild(engine, history.connection, people).swap(lambda _done, _of: None)
     with engine.connect() as connection:
         assert checkpoints.read(connection, "events").version == version
+
+
+@pytest.fixture
+def breaking():
+    """People, and with eve's events a row that Postgres refuses once all of the page is sent."""
+
+    def apply(page, connection):
+        people.apply(page, connection)
+        if any(getattr(recorded.event, "user_id", None) == "eve" for recorded in page):
+            row = {"app_number": 1, "position": 1, "number": 1}
+            connection.execute(insert(metadata.tables["people.said"]).values(**row))
+
+    return SimpleNamespace(**{**vars(people), "apply": apply})
+
+
+@pytest.mark.parametrize("how", ["live", "rebuilt"])
+def test_what_postgres_refuses_at_the_end_of_a_page_is_found(
+    engine, history, shop, parked, breaking, how
+):
+    for name in ("ada", "eve", "bob"):
+        history.track(shop, name)
+    at = history.head() - 1
+    ReadModels(engine).prepare()
+    if how == "live":
+        ReadModels(engine, (apps, breaking)).apply(history.recorded())
+    else:
+        ReadModels(engine, (apps, people)).apply(history.recorded())
+        Rebuild(engine, history.connection, breaking).swap(lambda _done, _of: None)
+    assert set(parked()) == {("people", at)}
+    with engine.connect() as connection:
+        known = people.find_numbers(connection, [(1, name) for name in ("ada", "eve", "bob")])
+    assert set(known) == {(1, "ada"), (1, "bob")}
+
+
+def test_a_connection_that_is_lost_amid_a_page_is_told_as_such(engine):
+    with pytest.raises(AWAY):
+        _lose_amid_a_page(engine)
+
+
+def _lose_amid_a_page(engine):
+    with engine.begin() as connection, pipelined(connection):
+        pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with engine.connect() as other:
+            other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        connection.execute(text("SELECT 1"))
 
 
 def test_every_fault_of_a_fixed_projection_is_found_again_by_retrying_all(
