@@ -118,7 +118,8 @@ def test_an_erasure_ends_and_the_person_is_gone(tenant, erase, ada, problem):
         shown = tenant.ask(f"/v1/erasures/{shown['erasure_id']}")["erasure"]
     position = shown["receipt"]
     problem(tenant.get(f"/v1/users/{ada}", min_position=position), 404, "NOT_FOUND")
-    assert shown["counts"] == {"ids": 2, "events": 2, "refusals": 0}
+    counted = {"ids": 2, "events": 2, "refusals": 0}
+    assert shown["counts"].items() >= counted.items()  # it goes on, and counts more
     while shown["step"] != "files":
         assert time.monotonic() < deadline, shown
         time.sleep(0.5)
