@@ -33,8 +33,8 @@ def ada(tenant) -> str:
 
 
 def refused_soon(tenant, body: dict) -> dict:
-    """The refusal, which comes within seconds."""
-    deadline = time.monotonic() + 10
+    """The refusal, which comes within seconds where the machine is not slow."""
+    deadline = time.monotonic() + 90
     while (answer := tenant.send(body)).status_code != 400:
         assert time.monotonic() < deadline
         time.sleep(0.1)

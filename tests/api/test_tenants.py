@@ -256,9 +256,8 @@ def test_lists_and_figures_never_hold_anothers_marker(new_tenant, victim, other_
         ("/v1/events/names", {"prefix": MARKER}),
         ("/v1/failed-events", {"limit": 1000}),
     ):
-        answer = tenant.get(path, min_position=position, **given)
-        assert answer.status_code == 200
-        assert MARKER not in answer.text, (path, given)
+        answer = tenant.ask(path, min_position=position, **given)
+        assert MARKER not in json.dumps(answer), (path, given)
     for name in ("$event", "$user_id", "$distinct_id", "$message_id", "secret", MARKER):
         answer = tenant.trends(
             **{"from": "2026-01-01", "to": "2099-01-01", "interval": "month"},

@@ -7,6 +7,8 @@ import json
 import httpx
 import pytest
 
+from tests.fixtures.patience import asked_again
+
 SEED = 11
 PEOPLE = 6
 PLAN = {"projector": 5, "engine": 2, "nats": 2, "relay": 1, "api": 1}
@@ -39,12 +41,12 @@ class App:
         return position
 
     def erase(self, position: int) -> list[str]:
-        return [
-            self.http.delete(f"/v1/users/secret-{n}@example.com?min_position={position}")
-            .raise_for_status()
-            .json()["erasure"]["erasure_id"]
-            for n in range(PEOPLE)
-        ]
+        return [self.erase_one(n, position) for n in range(PEOPLE)]
+
+    def erase_one(self, n: int, position: int) -> str:
+        url = f"/v1/users/secret-{n}@example.com?min_position={position}"
+        answer = asked_again(lambda: self.http.delete(url)).raise_for_status()
+        return answer.json()["erasure"]["erasure_id"]
 
     def steps(self) -> set[str]:
         found = self.http.get("/v1/erasures").raise_for_status().json()["erasures"]

@@ -13,6 +13,7 @@ import pytest
 
 from api.cli.exits import Exit
 from api.cli.instance import settings_for
+from tests.fixtures.patience import asked_again
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,12 +42,9 @@ def send(instance, name: str) -> int:
 
 def names(instance, position: int) -> list[str]:
     """Those of ada's events, newest first, once the read models have come to `position`."""
-    answer = httpx.get(
-        f"{instance.url}/v1/users/ada/events",
-        params={"min_position": position},
-        headers={"Authorization": f"Bearer {instance.keys['secret_key']}"},
-        timeout=30,
-    )
+    headers = {"Authorization": f"Bearer {instance.keys['secret_key']}"}
+    url = f"{instance.url}/v1/users/ada/events?min_position={position}"
+    answer = asked_again(lambda: httpx.get(url, headers=headers, timeout=30))
     assert answer.status_code == 200, answer.text
     return [event["event_name"] for event in answer.json()["events"]]
 

@@ -14,6 +14,8 @@ import httpx
 import psycopg
 import pytest
 
+from tests.fixtures.patience import asked_again
+
 ROOT = Path(__file__).parents[2]
 FILE = ROOT.parent / "shared" / "data" / "git-activity.csv.gz"
 ROWS = 156_881
@@ -56,12 +58,9 @@ def run_import(instance):
 
 
 def ask_trends(instance, **question):
-    answer = httpx.post(
-        f"{instance.url}/v1/analytics/trends",
-        headers={"Authorization": f"Bearer {instance.keys['secret_key']}"},
-        json=question,
-        timeout=60,
-    )
+    headers = {"Authorization": f"Bearer {instance.keys['secret_key']}"}
+    url = f"{instance.url}/v1/analytics/trends"
+    answer = asked_again(lambda: httpx.post(url, headers=headers, json=question, timeout=60))
     assert answer.status_code == 200, answer.text
     return answer.json()
 
