@@ -78,7 +78,7 @@ def _completed(path: str, operation: Document) -> Document:
         operation["security"] = []
     else:
         statuses += ["401", "403"]
-    statuses += ["404"] * ("{" in path) + ["504"] * (waits or path == "/v1/analytics/trends")
+    statuses += ["404"] * ("{" in path) + ["504"] * (waits or path.startswith("/v1/analytics/"))
     refusals = {status: _json(_SHARED[status], Problem) for status in statuses}
     return {**operation, "responses": {**operation["responses"], **refusals}}
 

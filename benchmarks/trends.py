@@ -25,7 +25,8 @@ import click
 
 from domain.conditions import Where
 from domain.errors import Overloaded
-from domain.trends import Breakdown, Question, check
+from domain.questions import Breakdown
+from domain.trends import Question, check
 from infrastructure.analytics_engine import LIGHT, AnalyticsEngine
 from infrastructure.embedded.ports import free_port
 from projections.events import create_table

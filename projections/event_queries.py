@@ -159,16 +159,23 @@ def up_to(past: Past) -> list[str]:
     return conditions
 
 
+def within(start: datetime | None, end: datetime | None) -> list[str]:
+    """Conditions of the events in [start, end); the days are for the index."""
+    conditions = []
+    if start is not None:
+        conditions += [f"ts >= {_time(start)}", f"day >= toDate('{start:%Y-%m-%d}')"]
+    if end is not None:
+        conditions += [f"ts < {_time(end)}", f"day <= toDate('{end:%Y-%m-%d}')"]
+    return conditions
+
+
 def _conditions(wanted: EventFilter, parameters: Parameters) -> list[str]:
     conditions = [f"app_number = {wanted.app_number:d}", *up_to(wanted.past)]
     if wanted.event is not None:
         conditions.append(f"event = {parameters.text(wanted.event)}")
     if wanted.numbers is not None:
         conditions.append(f"pid0 IN ({', '.join(map(str, wanted.numbers))})")
-    if wanted.start is not None:
-        conditions += [f"ts >= {_time(wanted.start)}", f"day >= toDate('{wanted.start:%Y-%m-%d}')"]
-    if wanted.end is not None:
-        conditions += [f"ts < {_time(wanted.end)}", f"day <= toDate('{wanted.end:%Y-%m-%d}')"]
+    conditions += within(wanted.start, wanted.end)
     if wanted.before is not None:
         micros, position = wanted.before
         at = f"fromUnixTimestamp64Micro({micros:d}, 'UTC')"

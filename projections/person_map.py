@@ -65,3 +65,12 @@ def counts_of(app_number: int, numbers: Sequence[int]) -> Query:
         " AND pid0 IN {numbers:Array(UInt64)} GROUP BY event ORDER BY events DESC, event",
         {"numbers": list(numbers)},
     )
+
+
+def person(app_number: int, known_at: int | None) -> str:
+    """Of a row of events, the number of the person; needs `scalars`."""
+    if known_at is None:
+        belongs = f"joinGet('{NOW}', 'person', toUInt32({app_number:d}), pid0)"
+    else:
+        belongs = "transform(pid0, belongs.1, belongs.2, pid0)"
+    return f"if(bitmapContains(moved, pid0), {belongs}, pid0)"

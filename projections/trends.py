@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+from domain.buckets import Buckets
 from domain.past import NOW, Past
-from domain.trends import ALL, NONE, OTHER, Buckets, Kind, Question, Series
+from domain.trends import ALL, NONE, OTHER, Kind, Question, Series, values
 from projections.conditions import Parameters, all_of, group_key, typed, value_of
-from projections.event_queries import up_to
+from projections.event_queries import up_to, within
 from projections.events import TABLE, rollup
 from projections.person_map import persons, scalars
 
@@ -110,7 +111,7 @@ def series(
     """
     ordered = sorted(rows, key=lambda row: (row[0], -row[3], row[1] is None, row[1]))
     return [
-        Series(*_told(question, row), buckets.values(dict(row[2]), now), row[3]) for row in ordered
+        Series(*_told(question, row), values(buckets, dict(row[2]), now), row[3]) for row in ordered
     ]
 
 
@@ -167,10 +168,6 @@ def _grouped(
     return named, f"WHERE {' AND '.join(conditions)} GROUP BY {', '.join(keys)}"
 
 
-def _moment(at: datetime) -> str:
-    return f"toDateTime64('{at:%Y-%m-%d %H:%M:%S.%f}', 6, 'UTC')"
-
-
 # The coarser the column, the less there is to read.
 _SECOND: dict[_Unit, str] = {
     "day": "toUInt32(toDateTime(day, 'UTC'))",
@@ -189,8 +186,4 @@ def _range(buckets: Buckets, *, unit: _Unit, source: Source) -> list[str]:
         first, last = int(start.timestamp()), int(end.timestamp())
         hours = [f"hour >= toDateTime({first}, 'UTC')", f"hour < toDateTime({last}, 'UTC')"]
         return hours if source == "hour" else hours + days
-    return [
-        *days,
-        f"ts >= {_moment(start)}",
-        f"ts < {_moment(end)}",
-    ]
+    return within(start, end)

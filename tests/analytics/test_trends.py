@@ -11,7 +11,8 @@ import pytest
 
 from domain.conditions import Where, lookup, matches
 from domain.errors import Rejected
-from domain.trends import NONE, OTHER, Breakdown, Question, check
+from domain.questions import Breakdown
+from domain.trends import NONE, OTHER, Question, check
 from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.person_writer import PersonWriter
 from projections.events import COLUMNS, create_table

@@ -173,7 +173,7 @@ RANGE = {"from": "2026-11-01", "to": "2026-11-03"}
 PLAIN = {"property": "a", "operator": "is_set"}
 OPERATORS = "must be one of equals, not_equals, in, not_in, contains, not_contains, starts_with,"
 SHAPES = [
-    ({"intervall": "day"}, "intervall", "did you mean `interval`? Known: from, to, event, "),
+    ({"intervall": "day"}, "intervall", "did you mean `interval`? Known: from, to, timezone, "),
     ({"interval": "minute"}, "interval", "must be one of hour, day, week, month"),
     ({"measure": "median"}, "measure", "must be one of total, unique"),
     ({"breakdown": {"property": "a", "limits": 1}}, "breakdown.limits", "`limit`"),

@@ -1,0 +1,5 @@
+"""Questions about what happens in the product: a module for each kind."""
+
+from api.analytics import trends
+
+ROUTES = (*trends.ROUTES,)

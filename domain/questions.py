@@ -1,0 +1,58 @@
+"""What all questions about a range of time have in common."""
+
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from domain.buckets import Range
+from domain.conditions import Where, check_all, check_property
+from domain.errors import Rejected
+from domain.limits import MAX_BREAKDOWN, MAX_NAME_CHARS, MAX_NUMBER
+from domain.moments import check_order, known_zone, read_moment
+
+
+class Breakdown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    property: str
+    limit: int = 10
+
+
+class Ranged(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"start": "from"}
+):
+    """`start` (`from` in JSON) and `to` have the forms of domain/moments.py. A date is that whole
+    day in `timezone`, the last one included; a time is an instant (in `timezone` if it has no
+    offset), and `to` is then excluded. `where` holds for every event that counts. `known_at` and
+    `as_of` are the two times to ask at (domain/past.py), as they come over the wire.
+    """
+
+    start: str | int
+    to: str | int
+    timezone: str = "UTC"
+    where: tuple[Where, ...] = ()
+    min_position: int | None = None
+    known_at: str | int | None = None
+    as_of: str | int | None = None
+
+
+def check_range(question: Ranged) -> Range:
+    """All that Ranged has. Raises Rejected, naming the field."""
+    check_all(question.where)
+    if question.min_position is not None and not 0 <= question.min_position <= MAX_NUMBER:
+        raise Rejected("min_position", "must be a position that a write answered")
+    zone = ZoneInfo(known_zone(question.timezone))
+    start = read_moment(question.start, "from", zone, is_end=False)
+    end = read_moment(question.to, "to", zone, is_end=True)
+    check_order(start, end)
+    return Range(start, end, zone)
+
+
+def check_event(name: str, field: str) -> None:
+    if not 1 <= len(name) <= MAX_NAME_CHARS:
+        raise Rejected(field, f"must have 1 to {MAX_NAME_CHARS} characters")
+
+
+def check_breakdown(breakdown: Breakdown | None) -> None:
+    if breakdown is not None:
+        check_property(breakdown.property, "breakdown.property")
+        if not 1 <= breakdown.limit <= MAX_BREAKDOWN:
+            raise Rejected("breakdown.limit", f"must lie between 1 and {MAX_BREAKDOWN}")
