@@ -68,12 +68,12 @@ class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: Any = None
 
 
-def check_all(conditions: tuple[Where, ...]) -> None:
+def check_all(conditions: tuple[Where, ...], field: str = "where") -> None:
     """Raises Rejected, naming the field."""
     if len(conditions) > MAX_WHERE:
-        raise Rejected("where", f"at most {MAX_WHERE} conditions")
+        raise Rejected(field, f"at most {MAX_WHERE} conditions")
     for place, where in enumerate(conditions):
-        check(where, f"where[{place}]")
+        check(where, f"{field}[{place}]")
 
 
 def check(where: Where, field: str) -> None:

@@ -13,11 +13,17 @@ from itertools import count
 from typing import NamedTuple
 
 import msgspec
-import nats.errors
-import nats.js.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.js import api
+
+from infrastructure.imports import hidden
+
+# For websockets, which we don't speak, nats takes aiohttp if it is there: a fifth of the time in
+# which a role starts.
+with hidden("aiohttp"):
+    import nats.errors
+    import nats.js.errors
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.js import api
 
 STREAM = "APPIZER_V1"
 SUBJECTS = "appizer.v1.>"

@@ -6,11 +6,12 @@ from typing import Any, Literal, NamedTuple
 
 from domain.buckets import Buckets
 from domain.past import NOW, Past
-from domain.trends import ALL, NONE, OTHER, Kind, Question, Series, values
-from projections.conditions import Parameters, all_of, group_key, typed, value_of
+from domain.trends import ALL, Kind, Question, Series, values
+from projections.conditions import Parameters, all_of, group_key, typed
 from projections.event_queries import up_to, within
 from projections.events import TABLE, rollup
 from projections.person_map import persons, scalars
+from projections.ranking import told
 
 Source = Literal["day", "hour", "rows"]
 _Unit = Literal["day", "hour", "second"]
@@ -111,20 +112,13 @@ def series(
     """
     ordered = sorted(rows, key=lambda row: (row[0], -row[3], row[1] is None, row[1]))
     return [
-        Series(*_told(question, row), values(buckets, dict(row[2]), now), row[3]) for row in ordered
+        Series(*_named(question, row), values(buckets, dict(row[2]), now), row[3])
+        for row in ordered
     ]
 
 
-def _told(question: Question, row: Sequence[Any]) -> tuple[str, Kind, Any]:
-    """Label, kind and value."""
-    if question.breakdown is None:
-        return question.event or ALL, "all", None
-    if row[0]:
-        return OTHER, "other", None
-    if row[1] is None:
-        return NONE, "none", None
-    value = value_of(row[1])
-    return (value if isinstance(value, str) else row[1]), "value", value
+def _named(question: Question, row: Sequence[Any]) -> tuple[str, Kind, Any]:
+    return told(row) if question.breakdown else (question.event or ALL, "all", None)
 
 
 def _source(question: Question, buckets: Buckets, past: Past) -> Source:

@@ -1,0 +1,36 @@
+"""Breakdowns of persons: the values with most of them, what is left over, and who has none."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from domain.trends import NONE, OTHER, Kind
+from projections.conditions import value_of
+
+# NULL is no value: it is not ranked among them, and stays on its own.
+_RANKED = """
+SELECT value IS NOT NULL AND rank > {limit} AS other, if(other, NULL, value) AS shown, {merged}
+FROM (
+    SELECT {value} AS value, {counted},
+        row_number() OVER (PARTITION BY value IS NULL ORDER BY {by} DESC, value ASC) AS rank
+    FROM ({persons}) GROUP BY value
+) GROUP BY other, shown"""
+
+
+def ranked(persons: str, *, value: str, counted: str, merged: str, by: str, limit: int) -> str:
+    """Rows (other, value as projections/conditions.typed writes it, `merged`...): of the rows of
+    `persons`, grouped by `value`, `counted`; those whose `by` is not among the first `limit` are
+    merged into one.
+    """
+    return _RANKED.format(
+        persons=persons, value=value, counted=counted, merged=merged, by=by, limit=limit
+    )
+
+
+def told(row: Sequence[Any]) -> tuple[str, Kind, Any]:
+    """Label, kind and value of a row that begins with (other, value)."""
+    if row[0]:
+        return OTHER, "other", None
+    if row[1] is None:
+        return NONE, "none", None
+    value = value_of(row[1])
+    return (value if isinstance(value, str) else row[1]), "value", value
