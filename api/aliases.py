@@ -39,15 +39,20 @@ from projections import people
 from projections.apps import Caller
 from projections.people import what_if
 from projections.people.what_if import Persons
+from projections.people.whose import find_whose
 
 
 class Linked(msgspec.Struct, frozen=True, kw_only=True):
-    """`outcome` pending: it is stored, and the people's read model is behind; read it there."""
+    """`outcome` pending: it is stored, and the people's read model is behind; read it there.
+    `duplicate`: the message was taken before, at `position`, and nothing was written now; then
+    not_linked is for a link that does not hold any more.
+    """
 
     user_id: str
     alias_id: str
     internal_id: str
-    outcome: Literal["linked", "already_linked", "pending"]
+    outcome: Literal["linked", "already_linked", "not_linked", "pending"]
+    duplicate: bool
     position: int
     message: str
     success: bool = True
@@ -160,16 +165,19 @@ async def _link(adapters: Adapters, writer: Caller, alias: Aliased) -> Linked:
     stored = await commands.link(adapters.log, writer.app_id, alias, barred)
     if stored.status == "conflict":
         raise Conflict("message_id was used before with other content", field="message_id")
-    position = stored.position or 0
-    outcome = await _outcome(adapters, writer, position)
+    position, is_duplicate = stored.position or 0, stored.status == "duplicate"
     user_id, alias_id = alias.user_id or "", alias.previous_id
-    if outcome not in {"linked", "already_linked", "pending"}:
+    outcome = await _outcome(adapters, writer, position)
+    if is_duplicate and outcome != "pending":
+        outcome = await asyncio.to_thread(_now, adapters, writer, (user_id, alias_id), outcome)
+    if outcome not in _TOLD:
         raise _refused(outcome, user_id=user_id, alias_id=alias_id, position=position)  # type: ignore[arg-type]  # all others are reasons
     return Linked(
         user_id=user_id,
         alias_id=alias_id,
         internal_id=public_id(user_id),
-        outcome=outcome,  # type: ignore[arg-type]  # one of the three
+        outcome=outcome,  # type: ignore[arg-type]  # one of those told
+        duplicate=is_duplicate,
         position=position,
         message=_TOLD[outcome],
     )
@@ -178,6 +186,8 @@ async def _link(adapters: Adapters, writer: Caller, alias: Aliased) -> Linked:
 _TOLD: Mapping[str, str] = {
     "linked": "either id now means this person, also in what was sent before",
     "already_linked": "they were the same person before",
+    "not_linked": "this message was taken before, and the link was cut since; another message_id"
+    " links them again",
     "pending": "stored; the read model is behind and will say what comes of it",
 }
 
@@ -204,6 +214,16 @@ def _read_outcome(adapters: Adapters, writer: Caller, position: int) -> str:
     with adapters.engine.connect() as connection:
         found = people.find_outcome(connection, writer.app_number or 0, position)
     return found or "pending"  # None: the read model could not take it, and keeps it parked
+
+
+def _now(adapters: Adapters, writer: Caller, ids: tuple[str, str], then: str) -> str:
+    """What a link that was recorded before, and came to `then`, is worth now."""
+    with adapters.engine.connect() as connection:
+        whose = find_whose(connection, writer.app_number or 0, ids[0])
+        numbers = people.find_numbers(connection, [(writer.app_number or 0, ids[1])])
+    if whose is not None and set(numbers.values()) & set(whose.numbers):
+        return then if then in _TOLD else "linked"
+    return "not_linked" if then in _TOLD else then
 
 
 async def _unmerge(

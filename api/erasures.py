@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import msgspec
-from litestar import delete, get
+from litestar import Request, delete, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
@@ -18,7 +18,7 @@ from api.reading import find_named, names_meant
 from api.waiting import MinPosition, caught_up
 from commands.erasures import Wanted, request
 from domain.erasures import STEPS, Step
-from domain.errors import NotFound
+from domain.errors import NotFound, Rejected
 from domain.limits import MAX_REASON_CHARS
 from infrastructure import erasures
 from infrastructure.bootstrap import Adapters
@@ -85,6 +85,7 @@ class Erasures(msgspec.Struct, frozen=True, kw_only=True):
 
 @delete("/v1/users/{user_id:str}", status_code=202)
 async def erase_user(
+    request: Request[Any, Any, Any],
     adapters: NamedDependency[Adapters],
     writer: NamedDependency[Caller],
     user_id: FromPath[str],
@@ -92,6 +93,8 @@ async def erase_user(
     min_position: MinPosition = None,
 ) -> ErasureAnswer:
     require(writer, "erase")
+    if await request.body() not in {b"", b"{}"}:
+        raise Rejected("body", "is not read here; the reason stands in the address: ?reason=...")
     assert writer.app_id is not None  # an admin key is an app's
     names = names_meant(user_id, "user_id")
     await caught_up(adapters, people.name, min_position)

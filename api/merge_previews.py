@@ -13,6 +13,7 @@ from litestar.params import JSONBody
 from api.reading import Named, at_one_moment, find_id, names_of
 from api.shapes import check_body
 from api.user_ids import user_id_of
+from domain.erasures import BARRED
 from domain.errors import NotFound, Rejected
 from domain.identity import Reason
 from domain.junk import is_junk
@@ -93,6 +94,7 @@ async def preview_merge(
 ) -> Preview:
     check_body(await request.body(), AliasBody)
     asked = ids_in(data)
+    await _refuse_erased(adapters, reader, asked)
     position = await up_to_date(adapters)
     tried = await asyncio.to_thread(_try_merge, adapters, reader, asked, force=data.force)
     return await asyncio.to_thread(_preview, adapters, reader, tried, position)
@@ -135,6 +137,15 @@ def ids_in(data: AliasBody) -> IdsAsked:
     if alias_id is None:
         raise Rejected("alias_id", "is missing")
     return IdsAsked(names_of(user_id, "user_id"), names_of(alias_id, "alias_id"))
+
+
+async def _refuse_erased(adapters: Adapters, reader: Caller, asked: IdsAsked) -> None:
+    """As the link would be."""
+    assert reader.app_id is not None  # a secret key is an app's
+    barred = await adapters.barred.of(reader.app_id)
+    for field, names in (("user_id", asked.user), ("alias_id", asked.alias)):
+        if barred is not None and any(name in barred for name in names):
+            raise Rejected(field, BARRED)
 
 
 async def up_to_date(adapters: Adapters) -> int:
@@ -203,7 +214,7 @@ def try_unmerge(
         number, now = stored(user, "user_id"), adapters.clock()
         if data.since is not None:
             found = what_if.try_unmerge_since(connection, app, number, since=data.since, now=now)
-            nothing = "no link of this person was made after that position"
+            nothing = "no link that joins this person was made after that position"
         else:
             alias = find_id(connection, app, names_of(data.alias_id or "", "alias_id"))
             if alias.distinct_id == user.distinct_id:

@@ -102,8 +102,8 @@ def find_named(names: Sequence[str], find: Callable[[str], T | None]) -> T:
 
 def nobody() -> NotFound:
     return NotFound(
-        "nobody with this id has sent anything by the position asked for; what was just sent is"
-        " read with min_position"
+        "nobody with this id is known at the moment asked about; what was just sent is read with"
+        " min_position"
     )
 
 

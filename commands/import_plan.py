@@ -19,11 +19,14 @@ Kind = Literal["number", "boolean"]
 
 
 class Row(NamedTuple):
-    """`cells`: what the row says, without what is empty. `problem`: why it can't be read whole."""
+    """`cells`: what the row says, without what is empty. `problem`: why it can't be read whole.
+    `is_json`: its values have types, as in a body of the API.
+    """
 
     number: int
     cells: dict[str, Any]
     problem: str | None = None
+    is_json: bool = False
 
 
 class Shape(NamedTuple):
@@ -32,8 +35,8 @@ class Shape(NamedTuple):
     one; `mend`: the option that says which column it is. `own`: fields that no two rows share.
     `spelt`: fields that the API calls by another name.
     `free`: the objects of the API that hold what is no field; all else goes into the first.
-    `whole`: objects and lists of the API's own shape, which are taken as they are; a text column
-    may have the name. `timed`: a row must say when it happened.
+    `whole`: objects and lists of the API's own shape, which are taken as they are; a column of a
+    CSV file, where all is text, may have the name. `timed`: a row must say when it happened.
     `prefix`: of the message ids that rows without one get.
     """
 

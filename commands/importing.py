@@ -67,8 +67,7 @@ class Drafting:
         `message_id` for those that are skipped.
         """
         message_id = self.message_id(row)
-        if row.problem is not None:
-            raise Rejected(ROW, row.problem)
+        self._check(row)
         message = self._fields | {"message_id": message_id}
         for field, column in self._named:
             value = _cell(row.cells, column)
@@ -96,6 +95,14 @@ class Drafting:
         self._seen[content] = before + 1
         name = f"{self._shape.prefix}-{content.hex()}"
         return f"{name}-{before + 1}" if before else name
+
+    def _check(self, row: Row) -> None:
+        if row.problem is not None:
+            raise Rejected(ROW, row.problem)
+        shapes = dict.fromkeys(self._shape.free, dict) | dict(self._shape.whole)
+        for name in sorted((shapes.keys() & row.cells.keys()) - self._own if row.is_json else ()):
+            if not isinstance(row.cells[name], shapes[name]):
+                raise Rejected(name, f"must be a JSON {_SHAPES[shapes[name]]}")
 
     def _other(self, cells: dict[str, Any]) -> dict[str, Any]:
         """What is no field."""
@@ -125,6 +132,7 @@ class Drafting:
         return column in self._shape.whole and isinstance(value, self._shape.whole[column])
 
 
+_SHAPES: Mapping[type, str] = {dict: "object", list: "array"}
 _TWICE = "stands beside `{}` and in it; send it once"
 
 

@@ -41,6 +41,9 @@ BARRED = "was erased, and messages of it are refused"
 ERASED = "erased"  # what is told of a refusal whose body was erased
 _DIGEST_BYTES = 16
 _FIELDS = ("user_id", "anonymous_id", "previous_id")  # in which a message may have ids
+_SPELT: Mapping[str, Mapping[str, str]] = {  # by dialect, where senders call them otherwise
+    "segment": {"user_id": "userId", "anonymous_id": "anonymousId", "previous_id": "previousId"}
+}
 _LEAST_CHARS = 6
 _MOST_KEPT = 1e9  # larger numbers may be those of phones, accounts and documents
 _LONG_NUMBER = re.compile(r"\d{7}")
@@ -92,7 +95,7 @@ class Barred(NamedTuple):
             return "body" if any(word in self for word in words_in(message.body)) else None
         for field in _FIELDS:
             if (value := getattr(message, field, None)) and value in self:
-                return field
+                return _SPELT.get(message.source, {}).get(field, field)
         return None
 
 

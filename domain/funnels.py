@@ -24,7 +24,7 @@ from domain.buckets import Range
 from domain.conditions import Where, check_all
 from domain.durations import read_duration
 from domain.errors import Rejected
-from domain.limits import MAX_FUNNEL_EXCLUSIONS, MAX_FUNNEL_STEPS
+from domain.limits import MAX_FUNNEL_EXCLUSIONS, MAX_FUNNEL_STEPS, MIN_FUNNEL_STEPS
 from domain.questions import Breakdown, Ranged, check_breakdown, check_event, check_range
 from domain.trends import Kind
 
@@ -96,8 +96,8 @@ def check(question: Question) -> Asked:
     """Raises Rejected, naming the field."""
     within = check_range(question)
     check_breakdown(question.breakdown)
-    if not 2 <= len(question.steps) <= MAX_FUNNEL_STEPS:
-        raise Rejected("steps", f"must be 2 to {MAX_FUNNEL_STEPS} steps")
+    if not MIN_FUNNEL_STEPS <= len(question.steps) <= MAX_FUNNEL_STEPS:
+        raise Rejected("steps", f"must be {MIN_FUNNEL_STEPS} to {MAX_FUNNEL_STEPS} steps")
     if len(question.exclusions) > MAX_FUNNEL_EXCLUSIONS:
         raise Rejected("exclusions", f"at most {MAX_FUNNEL_EXCLUSIONS} exclusions")
     for name in ("steps", "exclusions"):

@@ -90,7 +90,8 @@ class Aliased(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True):
 
 class Unmerged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """The links between these pairs of ids no longer hold. `timestamp` is later than that of every
-    link it cuts; `done_by` is the id of the key that asked for it.
+    link that was known when it was asked for; it counts from when it was recorded, if that is later
+    still. `done_by` is the id of the key that asked for it.
     """
 
     TOPIC: ClassVar[str] = "unmerged.v1"

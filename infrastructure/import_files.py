@@ -233,7 +233,7 @@ def _json_row(number: int, line: bytes) -> Row:
         found = _decode(line)
         if may_lack_keys(line, found):
             examine(line.strip(), "")
-        return Row(number, {k: v for k, v in found.items() if v is not None})
+        return Row(number, {k: v for k, v in found.items() if v is not None}, is_json=True)
     except Rejected as error:
         return _unread(number, line, _issue(error))
     except UNREADABLE as error:

@@ -245,8 +245,10 @@ def series(question: Question, rows: Sequence[Sequence[Any]]) -> list[Series]:
 
 
 def _series(question: Question, row: Sequence[Any]) -> Series:
-    label, kind, value = told(row) if question.breakdown else (ALL, "all", None)
-    return Series(label, kind, value, _steps(question, row[2], row[3]))
+    steps = _steps(question, row[2], row[3])
+    if question.breakdown is None:
+        return Series(ALL, "all", None, steps)
+    return Series(*told(row), steps)
 
 
 def _steps(

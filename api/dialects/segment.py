@@ -26,6 +26,7 @@ from domain.admission import (
     read_clock,
 )
 from domain.errors import Rejected
+from domain.junk import is_junk
 from domain.tracking import EMPTY, Aliased, Grouped, Identified, Tracked
 
 NAME = "segment"
@@ -230,6 +231,9 @@ def _group(call: CallBody, arrival: Arrival) -> Grouped:
     """Without a type it is a company, as Segment means it."""
     fields = common(call, arrival, _NAMES)
     group_id = _required(call.group_id, "groupId")
+    if is_junk(group_id):
+        issue = "is a placeholder that many senders use: all of them would be one group"
+        raise Rejected("groupId", issue)
     traits = checked_object(call.traits, "traits", arrival.suspect)
     named = msgspec.json.decode(fields["context"], type=_Grouping).group_type
     group_type = (

@@ -60,7 +60,7 @@ __all__ = (
     "version",
 )
 
-version = 4
+version = 5
 
 _Mentioned = tuple[int, Recorded]  # app number, a Message or Unmerged
 _About = tuple[int, Recorded]  # app number, an event that is about people

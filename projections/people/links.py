@@ -238,6 +238,8 @@ def _taken(network: Network, app_number: int, step: Step) -> list[Written]:
 def _key_of(recorded: Recorded) -> Key:
     """In the order of the log, where that is what orders it."""
     event: Any = recorded.event
+    if event.__class__ is Unmerged and event.timestamp <= recorded.recorded_at:
+        return recorded.recorded_at, recorded.position.to_bytes(16)
     if isinstance(event, Message):
         at = event.ordered_at(recorded.recorded_at)
         if at is not event.timestamp:

@@ -1,6 +1,6 @@
 """The histories of a person: what was said of links, and every operation on a trait."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -29,9 +29,10 @@ _h, _s = link_history.c, said.c
 
 
 class LinkSaid(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was said of a pair of `ids`, and what came of it (`outcome`:
-    domain/identity.Outcome; of an unlink: unlinked). `key_id`, `note`: who forced or cut it, and
-    why.
+    """Something that was said of a pair of `ids`, and what came of it when it was recorded
+    (`outcome`: domain/identity.Outcome; of an unlink: unlinked). `together`: whether the two are
+    one person at the moment that was asked about, which what is said of them and of others
+    meanwhile may have changed. `key_id`, `note`: who forced or cut it, and why.
     """
 
     position: int
@@ -39,6 +40,7 @@ class LinkSaid(msgspec.Struct, frozen=True, kw_only=True):
     verb: str
     ids: tuple[str, str]
     outcome: str
+    together: bool
     key_id: str | None
     note: str | None
 
@@ -71,7 +73,9 @@ class TraitPlace(NamedTuple):
 
 
 class LinksWanted(NamedTuple):
-    """Of these ids. `after`: the last one on the page before. Times of events count for nothing."""
+    """Of these ids, which are all of a person. `after`: the last one on the page before. Times of
+    events count for nothing.
+    """
 
     app_number: int
     numbers: Sequence[int]
@@ -102,7 +106,8 @@ def list_links(connection: Connection, wanted: LinksWanted) -> list[tuple[LinkPl
         .order_by(links.c.position.desc(), links.c.low.desc(), links.c.high.desc())
     )
     rows = connection.execute(query, {"numbers": list(wanted.numbers)})
-    return [(LinkPlace(row.position, row.low, row.high), _link(row)) for row in rows]
+    numbers = frozenset(wanted.numbers)
+    return [(LinkPlace(row.position, row.low, row.high), _link(row, numbers)) for row in rows]
 
 
 def _links(wanted: LinksWanted) -> Select[Any]:
@@ -125,13 +130,14 @@ def _links(wanted: LinksWanted) -> Select[Any]:
     return query if wanted.after is None else query.where(tuple_(*place) < tuple_(*wanted.after))
 
 
-def _link(row: Any) -> LinkSaid:
+def _link(row: Any, numbers: Collection[int]) -> LinkSaid:
     return LinkSaid(
         position=row.position,
         timestamp=row.timestamp,
         verb=row.verb,
         ids=(row.one, row.other),
         outcome=row.outcome,
+        together=row.low in numbers and row.high in numbers,
         key_id=row.key_id,
         note=row.note,
     )

@@ -1,5 +1,6 @@
 """POST /v1/users/aliases and un-merges, as callers see them."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -101,7 +102,50 @@ def test_the_same_message_id_is_one_alias(shop, problem):
     first = shop.alias("ada", "phone", message_id="m1").json()
     again = shop.alias("ada", "phone", message_id="m1").json()
     assert (first["outcome"], first["position"]) == (again["outcome"], again["position"])
+    assert (first["duplicate"], again["duplicate"]) == (False, True)
     problem(shop.alias("ada", "tablet", message_id="m1"), 409, "CONFLICT")
+
+
+def test_a_repeated_link_says_how_the_two_stand_now(shop, problem):
+    shop.track(user_id="ada")
+    shop.track(user_id="eve")
+    shop.alias("ada", "phone", message_id="m1")
+    problem(shop.alias("eve", "phone", message_id="m2"), 409, "LINK_REFUSED")
+    shop.unmerge("ada", alias_id="phone")
+    assert shop.alias("ada", "phone", message_id="m1").json()["outcome"] == "not_linked"
+    assert shop.alias("eve", "phone", message_id="m2").json()["outcome"] == "linked"
+
+
+def test_the_history_of_links_says_who_is_together_now_and_was_then(shop):
+    shop.track(user_id="ada")
+    shop.track(user_id="eve")
+    shop.alias("ada", "phone")
+    shop.alias("eve", "phone")
+    cut = shop.unmerge("ada", alias_id="phone").json()["position"]
+
+    def told(user, **past):
+        history = shop.ask(f"/v1/users/{user}/aliases", **past)["history"]
+        return {(*one["ids"], one["outcome"]): one["together"] for one in history}
+
+    refused = ("eve", "phone", "two_known_users")
+    assert told("phone", known_at=cut - 1) == {("ada", "phone", "linked"): True, refused: False}
+    assert told("phone") == {
+        ("ada", "phone", "linked"): False,
+        ("ada", "phone", "unlinked"): False,
+        refused: True,
+    }
+
+
+def test_an_unmerge_and_a_link_at_once_are_as_the_log_has_them(shop):
+    """Whichever was asked for first: the one that is recorded last holds."""
+    shop.track(user_id="ada")
+    for _ in range(6):
+        shop.alias("ada", "phone")
+        with ThreadPoolExecutor(2) as clients:
+            cut = clients.submit(shop.unmerge, "ada", alias_id="phone")
+            link = clients.submit(shop.alias, "ada", "phone")
+        is_cut = cut.result().json()["position"] > link.result().json()["position"]
+        assert shop.user("ada")["ids_total"] == (1 if is_cut else 2)
 
 
 def test_an_unmerge_gives_each_side_back_what_it_had(shop):
@@ -240,6 +284,19 @@ def test_a_preview_says_what_the_merge_would_answer(shop, problem):
     assert (shown["outcome"], shown["after"]) == ("junk_id", [])
     answer = shop.post("/v1/users/merge-preview", {"user_id": "nobody", "alias_id": "ada"})
     problem(answer, 404, "NOT_FOUND", field="user_id")
+
+
+def test_a_preview_refuses_an_erased_id_as_the_link_does(shop, problem):
+    shop.track(user_id="ada")
+    shop.track(user_id="eve")
+    head = {"min_position": shop.tenant.head()}
+    url, headers = "/v1/users/eve", shop.tenant.bearer(shop.admin)
+    assert shop.tenant.http.delete(url, headers=headers, params=head).status_code == 202
+    asked = {"user_id": "ada", "alias_id": "eve"}
+    until = time.monotonic() + 90  # it takes seconds until all processes refuse the id
+    while (shown := shop.post("/v1/users/merge-preview", asked)).status_code == 200:
+        assert time.monotonic() < until
+    problem(shown, 400, "INVALID_REQUEST", field="alias_id")
 
 
 def test_a_preview_takes_an_alias_that_nobody_has_sent_yet(shop):

@@ -73,6 +73,13 @@ def test_nobody_can_not_be_erased(erase, tenant, problem):
     problem(tenant.get(f"/v1/erasures/{NOBODY}"), 404, "NOT_FOUND")
 
 
+def test_a_reason_in_the_body_is_not_lost_in_silence(tenant, ada, problem):
+    headers = tenant.bearer(tenant.issue("admin")["key"])
+    body = b'{"reason": "by letter"}'
+    answer = tenant.http.request("DELETE", f"/v1/users/{ada}", headers=headers, content=body)
+    assert "?reason=" in problem(answer, 400, "INVALID_REQUEST", field="body")["issue"]
+
+
 def test_a_reason_does_not_name_the_person(erase, ada, problem):
     problem(erase(ada, reason=f"{ada} wrote"), 400, "INVALID_REQUEST", field="reason")
     problem(erase(ada, reason="x" * 301), 400, "INVALID_REQUEST")

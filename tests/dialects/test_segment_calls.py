@@ -96,6 +96,7 @@ def test_rudderstacks_original_timestamp_is_the_time_of_the_event(one):
         ("/v1/track", {"event": "E"}, "userId"),
         ("/v1/track", {"userId": "u"}, "event"),
         ("/v1/group", {"userId": "u"}, "groupId"),
+        ("/v1/group", {"userId": "u", "groupId": "undefined"}, "groupId"),
         ("/v1/alias", {"userId": "u"}, "previousId"),
         ("/v1/alias", {"anonymousId": "a", "previousId": "p"}, "userId"),
         ("/v1/track", {"userId": 5, "event": "E"}, "userId"),

@@ -194,6 +194,11 @@ def test_json_lines_may_have_what_the_api_has(imported, identified):
         ({"user_id": "ada", "increment": {"visits": "1"}}, "increment.visits"),
         ({"user_id": "ada", "plan": 1, "traits": {"plan": 1}}, "plan"),
         ({"user_id": "ada", "traits": {"plan": 1}, "properties": {"plan": 1}}, "plan"),
+        ({"user_id": "ada", "unset": "plan"}, "unset"),
+        ({"user_id": "ada", "append": [1]}, "append"),
+        ({"user_id": "ada", "increment": 3}, "increment"),
+        ({"user_id": "ada", "origin": "ads"}, "origin"),
+        ({"user_id": "ada", "traits": "x"}, "traits"),
     ],
 )
 def test_a_line_that_breaks_a_rule_is_rejected_alone(imported, identified, tmp_path, line, field):
