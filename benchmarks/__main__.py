@@ -14,6 +14,7 @@ ALL = (
     "system",
     "rebuild",
     "trends",
+    "funnels",
     "people",
     "people_pages",
     "people_past",

@@ -15,6 +15,7 @@ from projections.ranking import ranked, told
 
 _T = "toUInt64(toUnixTimestamp64Micro(ts))"
 _MICROSECOND = timedelta(microseconds=1)
+_NEVER = 2**64 - 1
 
 
 class _Events(NamedTuple):
@@ -192,11 +193,12 @@ def _any(seen: _Events) -> str:
         f"{_T} AS t, position, {flags}, {seen.entered} AS entered, {_key_of(seen)}",
         only_steps=True,
     )
-    ahead = (
-        "OVER (PARTITION BY person ORDER BY t"
-        f" RANGE BETWEEN CURRENT ROW AND {seen.window} FOLLOWING)"
-    )
-    taken = " + ".join(f"max(s{n}) {ahead}" for n in range(1, len(seen.steps) + 1))
+    nearest = [
+        f"min(if(s{n}, t, {_NEVER})) OVER (PARTITION BY person ORDER BY t DESC"
+        " RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+        for n in range(1, len(seen.steps) + 1)
+    ]
+    taken = " + ".join(f"({at} <= t + {seen.window})" for at in nearest)
     return (
         "SELECT person, max(taken) AS level, argMin(key, (t, position)) AS key,"
         f" emptyArrayUInt64() AS took FROM (SELECT *, {taken} AS taken FROM ({rows}))"
