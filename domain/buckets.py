@@ -43,6 +43,13 @@ class Buckets(NamedTuple):
         return [end <= now.timestamp() for end in self.bounds[1:]]
 
 
+def preceding(second: int, count: int, zone: ZoneInfo) -> list[int]:
+    """The starts of the days before the one that starts at `second`."""
+    day = datetime.fromtimestamp(second, zone).date()
+    days = (day - timedelta(days=n) for n in range(count, 0, -1))
+    return [int(midnight(one, zone).timestamp()) for one in days]
+
+
 def label(second: int, zone: ZoneInfo) -> str:
     return datetime.fromtimestamp(second, zone).isoformat()
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 import msgspec
 
 from domain.buckets import Buckets, Interval, split
+from domain.limits import MAX_NUMBER
+from domain.measures import ROLLING, Measure, Measured, check_measure
 from domain.questions import Breakdown, Ranged, check_breakdown, check_event, check_range
 
 Kind = Literal["all", "value", "none", "other"]  # all: nothing was broken down
@@ -15,36 +17,38 @@ OTHER = "$other"  # of everything below the first `limit`
 
 
 class Question(Ranged, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`event` None: all events."""
+    """`event` None: all events. `property`: whose numbers are measured (domain/measures.py)."""
 
     event: str | None = None
-    measure: Literal["total", "unique"] = "total"
+    measure: Measure = "total"
+    property: str | None = None
     interval: Interval = "day"
     breakdown: Breakdown | None = None
 
 
 class Value(msgspec.Struct, frozen=True):
-    """`start` is ISO 8601 with the offset of the time zone. `complete` is False for a bucket that
-    is not over yet.
+    """`start` is ISO 8601 with the offset of the time zone. `value` is null where there is nothing
+    to measure. `complete` is False for a bucket that is not over yet.
     """
 
     start: str
-    value: int
+    value: float | None
     complete: bool
 
 
 class Series(msgspec.Struct, frozen=True):
     """`kind` and `value` tell series apart. `label` is for showing and may be that of two: of the
     number 5 and the string "5", of OTHER and a string that reads so. `value` is the JSON value
-    broken down by, null where `kind` is not "value". `total` of unique is over the whole range,
-    which is not the sum of the values.
+    broken down by, null where `kind` is not "value". `total` measures all that the values
+    do, together: of unique that is not their sum, and of a rolling measure it includes the days
+    before the range.
     """
 
     label: str
     kind: Kind
     value: Any
     values: list[Value]
-    total: int
+    total: float | None
 
 
 def check(question: Question) -> Buckets:
@@ -53,10 +57,32 @@ def check(question: Question) -> Buckets:
         check_event(question.event, "event")
     within = check_range(question)
     check_breakdown(question.breakdown)
+    check_measure(measured(question), question.interval)
     return split(within, question.interval)
 
 
-def values(buckets: Buckets, counted: dict[int, int], now: datetime) -> list[Value]:
-    """`counted`: bucket start -> value; what is missing is 0."""
+def measured(question: Question) -> Measured:
+    return Measured(question.measure, question.property)
+
+
+def values(
+    question: Question, buckets: Buckets, counted: dict[int, float | None], now: datetime
+) -> list[Value]:
+    """`counted`: bucket start -> value."""
     starts = zip(buckets.starts(), buckets.bounds, buckets.complete(now), strict=False)
-    return [Value(start, counted.get(first, 0), complete) for start, first, complete in starts]
+    return [
+        Value(start, plain(counted.get(first, nothing(question))), complete)
+        for start, first, complete in starts
+    ]
+
+
+def nothing(question: Question) -> int | None:
+    """What no events at all measure."""
+    is_sum = question.measure in {"total", "unique", "sum", *ROLLING}
+    return 0 if is_sum else None
+
+
+def plain(value: float | None) -> float | None:
+    """A number that is whole is an int."""
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < MAX_NUMBER
+    return int(value) if is_whole and value is not None else value

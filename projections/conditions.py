@@ -52,6 +52,12 @@ def raw(name: str, parameters: Parameters) -> str:
     return f"if({whole} != '', {whole}, JSONExtractRaw(properties, {path}))"
 
 
+def number_of(name: str, parameters: Parameters) -> str:
+    """A property's number; NULL where it is none."""
+    json = raw(name, parameters)
+    return f"if({_number(json)}, JSONExtractFloat({json}), NULL)"
+
+
 def group_key(name: str, parameters: Parameters) -> str:
     """What to group rows by: cheap, and `typed` makes of it what tells values apart."""
     return column(name) or raw(name, parameters)

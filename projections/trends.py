@@ -1,16 +1,17 @@
 """Trends from the events table: the cheapest source that gives the exact answer."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
-from domain.buckets import Buckets
+from domain.buckets import Buckets, preceding
+from domain.measures import NUMERIC, ROLLING
 from domain.past import NOW, Past
-from domain.trends import ALL, Kind, Question, Series, values
+from domain.trends import ALL, Kind, Question, Series, measured, plain, values
 from projections.conditions import Parameters, all_of, group_key, typed
 from projections.event_queries import up_to, within
 from projections.events import TABLE, rollup
-from projections.person_map import persons, scalars
+from projections.measures import aggregate
 from projections.ranking import told
 
 Source = Literal["day", "hour", "rows"]
@@ -26,28 +27,6 @@ class Plan(NamedTuple):
     parameters: dict[str, object]
     settings: dict[str, object]
     source: Source
-
-
-class _Measure(NamedTuple):
-    """How a cell is counted, how cells are joined, and the number that a joined cell stands for;
-    `scalars` is what the query needs for that.
-    """
-
-    cell: str
-    joined: str
-    number: str
-    scalars: str = ""
-
-
-def _measure(name: str, app_number: int, known_at: int | None) -> _Measure:
-    if name == "total":
-        return _Measure("count()", "sum({cell})", "{cell}")
-    return _Measure(
-        f"groupBitmapState({_PERSON})",
-        "groupBitmapMergeState({cell})",
-        f"bitmapCardinality({persons('{cell}', app_number, known_at)})",
-        f"WITH {scalars(app_number, known_at)}",
-    )
 
 
 _ONE = """
@@ -81,20 +60,21 @@ def plan(
     past: Past = NOW,
     table: str = TABLE,
 ) -> Plan:
-    source = _source(question, buckets, past)
+    looked_at = _looked_at(question, buckets)
+    source = _source(question, looked_at, past)
     parameters = Parameters()
-    measure = _measure(question.measure, app_number, past.known_at)
+    measure = aggregate(measured(question), app_number, past.known_at, parameters)
     joined = measure.joined.format(cell="cell")
     template = _BROKEN_DOWN if question.breakdown else _ONE
     conditions = [f"app_number = {app_number:d}", *up_to(past)]
-    keys, rest = _grouped(question, buckets, source, parameters=parameters, conditions=conditions)
+    keys, rest = _grouped(question, looked_at, source, parameters=parameters, conditions=conditions)
     sql = measure.scalars + template.format(
         number=measure.number.format(cell="cell"),
         joined_number=measure.number.format(cell=joined),
         joined_pair=measure.joined.format(cell="pair.2"),
         limit=question.breakdown.limit if question.breakdown else 0,
         value=typed(question.breakdown.property, "key") if question.breakdown else "",
-        cells=f"SELECT {keys}, {measure.cell} AS cell FROM {table} {rest}",
+        cells=_rolled(question, looked_at, f"{keys}, {measure.cell} AS cell FROM {table} {rest}"),
     )
     settings: dict[str, object] = {"max_query_size": 4 * 1024 * 1024}
     if source != "rows":
@@ -110,22 +90,54 @@ def series(
     """From the answer's rows: (other, value, [(bucket start, value)], total); largest first, and
     what was left over at the end.
     """
-    ordered = sorted(rows, key=lambda row: (row[0], -row[3], row[1] is None, row[1]))
+    ordered = sorted(rows, key=lambda row: (row[0], *_falling(row[3]), row[1] is None, row[1]))
     return [
-        Series(*_named(question, row), values(buckets, dict(row[2]), now), row[3])
+        Series(
+            *_named(question, row),
+            values(question, buckets, dict(row[2]), now),
+            plain(row[3]),
+        )
         for row in ordered
     ]
+
+
+def _falling(number: float | None) -> tuple[bool, float]:
+    return number is None, -(number or 0)
 
 
 def _named(question: Question, row: Sequence[Any]) -> tuple[str, Kind, Any]:
     return told(row) if question.breakdown else (question.event or ALL, "all", None)
 
 
+def _looked_at(question: Question, buckets: Buckets) -> Buckets:
+    """With the whole days before them that a rolling measure looks back on."""
+    days = ROLLING.get(question.measure)
+    if days is None:
+        return buckets
+    bounds = [*preceding(buckets.bounds[0], days - 1, buckets.zone), *buckets.bounds]
+    return buckets._replace(start=datetime.fromtimestamp(bounds[0], UTC), bounds=bounds)
+
+
+def _rolled(question: Question, looked_at: Buckets, cells: str) -> str:
+    """Each day's cell also in the days after it that look back on it."""
+    days = ROLLING.get(question.measure)
+    if days is None:
+        return f"SELECT {cells}"
+    key = ", key" if question.breakdown else ""
+    starts = looked_at.bounds[:-1]
+    return (
+        f"SELECT arrayJoin(arraySlice({starts}, indexOf({starts}, day_start), {days})) AS bucket"
+        f"{key}, groupBitmapMergeState(day_cell) AS cell"
+        f" FROM (SELECT bucket AS day_start{key}, cell AS day_cell FROM (SELECT {cells}))"
+        f" GROUP BY bucket{key} HAVING bucket >= {starts[days - 1]}"
+    )
+
+
 def _source(question: Question, buckets: Buckets, past: Past) -> Source:
     """A rollup serves when it has all facts asked for and every bound falls between its units; it
-    knows of no past.
+    knows of no past and of no numbers.
     """
-    unit = "second" if past != NOW else _unit(buckets)
+    unit = "second" if past != NOW or question.measure in NUMERIC else _unit(buckets)
     return "rows" if unit == "second" or not _asked(question) <= {_EVENT} else unit
 
 

@@ -13,7 +13,9 @@ from infrastructure.analytics_engine import AnalyticsEngine
 from projections import events
 from projections.events import Seen
 from projections.projection import Recorded
+from tests.analytics.happened import ask_trends, filled, happened
 
+__all__ = ["ask_trends", "filled", "happened"]
 APP = UUID(int=7)
 
 

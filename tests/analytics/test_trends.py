@@ -1,9 +1,7 @@
 """Trends against a plain count in Python over the same events."""
 
-import random
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -13,100 +11,7 @@ from domain.conditions import Where, lookup, matches
 from domain.errors import Rejected
 from domain.questions import Breakdown
 from domain.trends import NONE, OTHER, Question, check
-from infrastructure.analytics_engine import AnalyticsEngine
-from infrastructure.person_writer import PersonWriter
-from projections.events import COLUMNS, create_table
-from projections.trends import plan, series
-
-# Both ends of summer time in all zones below lie in these months.
-FIRST, LAST = datetime(2026, 2, 20, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC)
-ZONES = [
-    "UTC",
-    "Europe/Berlin",
-    "America/New_York",
-    "Asia/Kolkata",
-    "Australia/Lord_Howe",
-    "America/Santiago",  # summer time begins at midnight: that day has none
-]
-NOW = datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
-FACTS = {"$country": "", "$browser": "Firefox", "$os": ""}
-
-
-@pytest.fixture(scope="module")
-def happened(tracked):
-    """Events at random, and many around the changes of the clocks."""
-    dice = random.Random(2)
-    seconds = int((LAST - FIRST).total_seconds())
-    times = [FIRST + timedelta(seconds=dice.random() * seconds) for _ in range(4000)]
-    changes = ["2026-03-08 07", "2026-03-29 01", "2026-04-04 15", "2026-04-05 03"]
-    changes += ["2026-09-06 04", "2026-10-03 15", "2026-10-25 01", "2026-11-01 06"]
-    for change in changes:
-        at = datetime.fromisoformat(f"{change}:00").replace(tzinfo=UTC)
-        times += [at + timedelta(minutes=dice.randint(-180, 180)) for _ in range(150)]
-    return [
-        tracked(
-            position,
-            at,
-            event=dice.choice(["commit", "commit", "merge", "tag ö'\\"]),
-            user=f"u{dice.randint(1, 60)}",
-            **_properties(dice),
-        )
-        for position, at in enumerate(times, 1)
-    ]
-
-
-def _properties(dice):
-    found = {"size": dice.choice([1, 5, 5.0, 2.5, "5", -0.0, 0, True, "true", "[]", []])}
-    if dice.random() < 0.8:
-        found["ext"] = dice.choice(["py", "rs", "ts", "c", "$none", "$other", "go", None])
-    if dice.random() < 0.5:
-        found["file"] = {"depth": dice.randint(0, 9)}
-    return found
-
-
-@pytest.fixture(scope="module")
-def filled(engine_url, happened, block):
-    """The table has the events in several parts, and another app's beside them."""
-    engine = AnalyticsEngine(engine_url)
-    PersonWriter(engine).recover(UUID(int=1))
-    engine.command(create_table("trend_events", generation="test"))
-    for at in range(0, len(happened), 1500):
-        engine.insert_rows("trend_events", COLUMNS, block(happened[at : at + 1500]).data)
-    columns = ", ".join(COLUMNS[1:])
-    engine.command(
-        f"INSERT INTO trend_events (app_number, {columns})"
-        f" SELECT 2, {columns} FROM trend_events WHERE app_number = 1 AND position < 500"
-    )
-    yield engine
-    engine.command("DROP TABLE trend_events SYNC")
-    engine.close()
-
-
-@pytest.fixture(scope="module")
-def ask(filled):
-    """The answer to a question, and the source that was used."""
-
-    def _ask(question, **settings):
-        buckets = check(question)
-        made = plan(question, buckets, app_number=1, table="trend_events")
-        answer = filled.query(made.sql, made.parameters, {**made.settings, **settings})
-        return series(question, buckets, answer.rows, now=NOW), made.source
-
-    return _ask
-
-
-def _key(at, zone, interval):
-    """What a clock and a calendar in the zone show: equal within a bucket."""
-    local = at.astimezone(ZoneInfo(zone))
-    match interval:
-        case "hour":
-            return (local.date(), local.hour, local.utcoffset())
-        case "day":
-            return local.date()
-        case "week":
-            return local.isocalendar()[:2]
-        case _:
-            return (local.year, local.month)
+from tests.analytics.happened import FACTS, ZONES, bucket_key, told
 
 
 def _expected(happened, question, *, start, end):
@@ -125,17 +30,9 @@ def _expected(happened, question, *, start, end):
         label = ""
         if question.breakdown:
             label = told(lookup(question.breakdown.property, properties, facts))
-        key = _key(event.timestamp, question.timezone, question.interval)
+        key = bucket_key(event.timestamp, question.timezone, question.interval)
         groups[label][key].append(event.user_id)
     return groups
-
-
-def told(value):
-    """What differs where values do: by their type too, while 5 and 5.0 are one."""
-    if value is None or isinstance(value, str):
-        return value and f'"{value}'
-    whole = isinstance(value, float) and value.is_integer()
-    return msgspec.json.encode(int(value) if whole else value).decode()
 
 
 def _number(question, users):
@@ -146,7 +43,9 @@ def _as_compared(question, found):
     """Label -> bucket key -> value, without zeros; and label -> total."""
     values = {
         one.label: {
-            _key(datetime.fromisoformat(v.start), question.timezone, question.interval): v.value
+            bucket_key(
+                datetime.fromisoformat(v.start), question.timezone, question.interval
+            ): v.value
             for v in one.values
             if v.value
         }
@@ -170,11 +69,11 @@ def _total(question, cells):
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("interval", ["hour", "day", "week", "month"])
 @pytest.mark.parametrize("measure", ["total", "unique"])
-def test_every_bucket_is_what_a_plain_count_says(ask, happened, zone, interval, measure):
+def test_every_bucket_is_what_a_plain_count_says(ask_trends, happened, zone, interval, measure):
     question = Question(
         start="2026-03-01", to="2026-11-10", interval=interval, timezone=zone, measure=measure
     )
-    found, source = ask(question)
+    found, source = ask_trends(question)
     start = datetime(2026, 3, 1, tzinfo=ZoneInfo(zone))
     end = datetime(2026, 11, 11, tzinfo=ZoneInfo(zone))
     values, totals = _counted(question, _expected(happened, question, start=start, end=end))
@@ -187,7 +86,7 @@ def test_every_bucket_is_what_a_plain_count_says(ask, happened, zone, interval, 
 @pytest.mark.parametrize("name", ["ext", "size", "file.depth", "$country", "$event", "absent"])
 @pytest.mark.parametrize("limit", [2, 100])
 def test_a_breakdown_has_the_largest_values_and_one_for_all_others(
-    ask, happened, measure, name, limit
+    ask_trends, happened, measure, name, limit
 ):
     question = Question(
         start="2026-03-01",
@@ -198,7 +97,7 @@ def test_a_breakdown_has_the_largest_values_and_one_for_all_others(
         breakdown=Breakdown(name, limit),
         where=(Where("size", "not_equals", 1),) if name != "$event" else (),
     )
-    found, source = ask(question)
+    found, source = ask_trends(question)
     zone = ZoneInfo("Europe/Berlin")
     start, end = datetime(2026, 3, 1, tzinfo=zone), datetime(2026, 10, 1, tzinfo=zone)
     groups = _expected(happened, question, start=start, end=end)
@@ -231,7 +130,7 @@ def _joined(all_cells):
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_conditions_hold_in_any_zone(ask, happened, zone):
+def test_conditions_hold_in_any_zone(ask_trends, happened, zone):
     """Rows are read then, by day, hour or instant."""
     question = Question(
         start="2026-03-01",
@@ -240,7 +139,7 @@ def test_conditions_hold_in_any_zone(ask, happened, zone):
         timezone=zone,
         where=(Where("$country", "is_set"),),
     )
-    found, source = ask(question)
+    found, source = ask_trends(question)
     start = datetime(2026, 3, 1, tzinfo=ZoneInfo(zone))
     end = datetime(2026, 11, 1, tzinfo=ZoneInfo(zone))
     values, totals = _counted(question, _expected(happened, question, start=start, end=end))
@@ -248,14 +147,14 @@ def test_conditions_hold_in_any_zone(ask, happened, zone):
     assert source == "rows"
 
 
-def test_event_and_conditions_narrow_the_count(ask, happened):
+def test_event_and_conditions_narrow_the_count(ask_trends, happened):
     question = Question(
         start="2026-03-01T06:30:00+05:30",
         to="2026-08-01T00:00:00.5Z",
         event="tag ö'\\",
         where=(Where("ext", "in", ["py", "rs"]), Where("file.depth", "less", 7)),
     )
-    found, source = ask(question)
+    found, source = ask_trends(question)
     start = datetime(2026, 3, 1, 1, tzinfo=UTC)
     end = datetime(2026, 8, 1, 0, 0, 0, 500_000, tzinfo=UTC)
     values, totals = _counted(question, _expected(happened, question, start=start, end=end))
@@ -264,20 +163,20 @@ def test_event_and_conditions_narrow_the_count(ask, happened):
     assert (source, totals[""] > 20) == ("rows", True)
 
 
-def test_nothing_that_happened_is_zeros(ask):
-    (one,), _ = ask(Question(start="2026-03-01", to="2026-03-03", event="never"))
+def test_nothing_that_happened_is_zeros(ask_trends):
+    (one,), _ = ask_trends(Question(start="2026-03-01", to="2026-03-03", event="never"))
     assert [v.value for v in one.values] == [0, 0, 0]
     assert one.total == 0
 
 
-def test_a_bucket_is_complete_when_it_is_over(ask):
+def test_a_bucket_is_complete_when_it_is_over(ask_trends):
     question = Question(
         start="2026-10-25T01:00:00+02:00",
         to="2026-10-25T04:00:00+01:00",
         interval="hour",
         timezone="Europe/Berlin",
     )
-    (one,), _ = ask(question)
+    (one,), _ = ask_trends(question)
     assert [(v.start[11:], v.complete) for v in one.values] == [
         ("01:00:00+02:00", True),
         ("02:00:00+02:00", True),
@@ -290,9 +189,9 @@ def test_a_bucket_is_complete_when_it_is_over(ask):
 @pytest.mark.parametrize("measure", ["total", "unique"])
 @pytest.mark.parametrize("event", [None, "commit"])
 @pytest.mark.parametrize("breakdown", [None, Breakdown("$event")])
-def test_hot_questions_read_a_rollup_and_not_the_rows(ask, zone, measure, event, breakdown):
+def test_hot_questions_read_a_rollup_and_not_the_rows(ask_trends, zone, measure, event, breakdown):
     """The engine fails where it would not."""
-    ask(
+    ask_trends(
         Question(
             start="2026-03-10",
             to="2026-04-10",

@@ -1,0 +1,66 @@
+"""The measures of domain/measures.py as aggregates that can be joined after they were counted."""
+
+from typing import NamedTuple
+
+from domain.measures import NUMERIC, Measured
+from projections.conditions import Parameters, number_of
+from projections.person_map import persons, scalars
+
+_PERSON = "pid0"
+_FUNCTIONS = {
+    "sum": "sum",
+    "average": "avg",
+    "minimum": "min",
+    "maximum": "max",
+    "median": "quantileExactInclusive",
+    "p75": "quantileExactInclusive",
+    "p90": "quantileExactInclusive",
+    "p95": "quantileExactInclusive",
+    "p99": "quantileExactInclusive",
+}
+_LEVELS = {"median": "(0.5)", "p75": "(0.75)", "p90": "(0.9)", "p95": "(0.95)", "p99": "(0.99)"}
+
+
+class Aggregate(NamedTuple):
+    """How a cell is counted, how cells are joined, and the number that a joined cell stands for;
+    `scalars` is what the query needs for that.
+    """
+
+    cell: str
+    joined: str
+    number: str
+    scalars: str = ""
+
+
+def aggregate(
+    measured: Measured, app_number: int, known_at: int | None, parameters: Parameters
+) -> Aggregate:
+    if measured.measure == "total":
+        return Aggregate("count()", "sum({cell})", "{cell}")
+    if measured.measure in NUMERIC:
+        return _of_numbers(measured, parameters)
+    with_scalars = f"WITH {scalars(app_number, known_at)}"
+    bitmap = f"groupBitmapState({_PERSON})"
+    if measured.measure != "per_person":
+        unique = f"bitmapCardinality({persons('{cell}', app_number, known_at)})"
+        return Aggregate(bitmap, "groupBitmapMergeState({cell})", unique, with_scalars)
+    unique = f"bitmapCardinality({persons('tupleElement({cell}, 2)', app_number, known_at)})"
+    return Aggregate(
+        f"(count(), {bitmap})",
+        "(sum(tupleElement({cell}, 1)), groupBitmapMergeState(tupleElement({cell}, 2)))",
+        f"tupleElement({{cell}}, 1) / nullIf({unique}, 0)",
+        with_scalars,
+    )
+
+
+def _of_numbers(measured: Measured, parameters: Parameters) -> Aggregate:
+    """NULL is not counted. Quantiles are exact and, between two numbers, interpolated."""
+    name = _FUNCTIONS[measured.measure]
+    level = _LEVELS.get(measured.measure, "")
+    value = number_of(measured.property or "", parameters)
+    number = "finalizeAggregation({cell})"
+    return Aggregate(
+        f"{name}State{level}({value})",
+        f"{name}MergeState{level}({{cell}})",
+        f"ifNull({number}, 0)" if name == "sum" else number,
+    )
