@@ -17,17 +17,17 @@ FORMAT = "JSONCompact"
 # ErrorCodes.cpp: table, database or setting that is not there, no right, a fault of the engine's.
 _OURS = frozenset({49, 60, 81, 115, 164, 452, 497, 516, 1002})
 _REASON = re.compile(r"DB::Exception: (?:default: )?(.*)", re.DOTALL)
-# From there on the engine shows what it was doing, and with what.
+# From there on the engine, and then its client, show what they were doing, and with what.
 _INSIDE = re.compile(
-    r"[:.]?\s+(?:In scope|(?:w|W)hile (?:executing|processing)|Stack trace|In query)\b.*"
-    r"|\s*\([A-Z][A-Z_]+\)\s*(?:\(version.*|\(official.*|for url.*)?$"
-    r"|[,.:]?\s*(?:query|subquery|expression list|original query)(?: is)?: .*|\s*\(version .*",
+    r"\s*\((?:for url|version|official)\b.*"
+    r"|[:.]?\s+(?:In scope|(?:w|W)hile (?:executing|processing)|Stack trace|In query)\b.*",
     re.DOTALL,
 )
+_CODE = re.compile(r"\s*\([A-Z][A-Z_]+\)\s*$")
 _OWN = re.compile(rf"`?\b{CTE}|\b__table\d+\.")
 _NAMES = re.compile(
     rf"\b(?:{'|'.join(sorted(INNER))}|joinGet|bitmap\w+|SETTINGS|readonly|_CAST|chdb)\b"
-    r"|additional_table|PREWHERE|\{p\d",
+    r"|additional_table|https?://127|\{p\d",
     re.IGNORECASE,
 )
 _LONGEST = 500
@@ -92,7 +92,7 @@ def complaint(code: int | None, message: str) -> Rejected | None:
     if code is None or code in _OURS:
         return None
     found = _REASON.search(message)
-    reason = _OWN.sub("", _INSIDE.sub("", found[1])).strip() if found else ""
+    reason = _CODE.sub("", _OWN.sub("", _INSIDE.sub("", found[1]))).strip() if found else ""
     if not reason or _NAMES.search(reason):
         reason = f"it can't be answered (error {code} of ClickHouse)"
     return Rejected("query", reason[:_LONGEST])

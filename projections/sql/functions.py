@@ -51,7 +51,7 @@ PLAIN = """
     arrayCompact arrayEnumerate arrayFlatten arrayZip arrayIntersect arrayMap arrayFilter
     arrayExists arrayAll arrayCount arrayFirst arrayLast arrayFirstIndex arrayLastIndex arraySort
     arrayReverseSort arraySum arrayAvg arrayMin arrayMax arrayProduct arrayDifference arrayCumSum
-    arrayJoin tuple tupleElement untuple map mapKeys mapValues mapContains mapFromArrays
+    arrayJoin tuple tupleElement map mapKeys mapValues mapContains mapFromArrays
     transform cityHash64 sipHash64 xxHash64 murmurHash3_64 halfMD5
     widthBucket bar formatReadableQuantity formatReadableSize formatReadableTimeDelta
 """
@@ -61,7 +61,7 @@ AGGREGATE = """
     count sum avg min max any anyLast argMin argMax median quantile quantiles quantileExact
     quantilesExact quantileTDigest quantilesTDigest quantileTiming quantilesTiming
     quantileDeterministic uniq uniqExact uniqCombined uniqCombined64 uniqHLL12 groupArray
-    groupUniqArray groupArraySorted groupConcat sumMap minMap maxMap topK topKWeighted stddevPop
+    groupUniqArray groupArraySorted groupConcat topK topKWeighted stddevPop
     stddevSamp varPop varSamp covarPop covarSamp corr skewPop kurtPop entropy sumCount avgWeighted
     windowFunnel retention sequenceMatch sequenceCount histogram deltaSum
     deltaSumTimestamp groupBitAnd groupBitOr groupBitXor first_value last_value

@@ -16,7 +16,7 @@ from projections.person_map import CHANGES, NOW, person, scalars
 
 # Name -> the expression on the table.
 EVENTS = {
-    "event": "toString(event)",
+    "event": "CAST(event AS String)",
     "timestamp": "ts",
     "day": "day",
     "person_id": "{person}",
@@ -28,12 +28,12 @@ EVENTS = {
     "position": "position",
     "message_id": "message_id",
     "received_at": "received_at",
-    "kind": "toString(kind)",
-    "source": "toString(source)",
-    "country": "toString(country)",
-    "browser": "toString(browser)",
-    "os": "toString(os)",
-    "device": "toString(device)",
+    "kind": "CAST(kind AS String)",
+    "source": "CAST(source AS String)",
+    "country": "CAST(country AS String)",
+    "browser": "CAST(browser AS String)",
+    "os": "CAST(os AS String)",
+    "device": "CAST(device AS String)",
 }
 # Name -> the expression on the view of events. Traits belong here once the engine has them.
 PEOPLE = {
