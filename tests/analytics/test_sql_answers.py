@@ -2,13 +2,16 @@
 
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from domain.errors import AppizerError, Rejected
+from domain.limits import MAX_SQL_CHARS, MAX_SQL_ROWS, MAX_SQL_STRINGS
 from domain.past import Past
 from domain.sql import EXAMPLE
 from projections.sql import views
+from projections.sql.functions import AGGREGATE, PLAIN, WINDOW
 from tests.fixtures.sql_store import FIRST, INNER, plan_of, rows
 
 
@@ -185,3 +188,11 @@ def test_natural_language_is_refused_and_pointed_to_sql(text):
 
 def test_the_example_of_the_refusals_is_answered(ask):
     assert len(ask(EXAMPLE).rows) == 2
+
+
+def test_the_page_names_every_column_and_every_function():
+    page = (Path(__file__).parents[2] / "docs/analytics.md").read_text()
+    named = {*views.EVENTS, *views.PEOPLE, *WINDOW.split(), *AGGREGATE.split(), *PLAIN.split()}
+    assert {name for name in named if f"`{name}`" not in page} == set()
+    for limit in (MAX_SQL_CHARS, MAX_SQL_STRINGS, MAX_SQL_ROWS):
+        assert f"{limit:,}" in page

@@ -68,7 +68,7 @@ SHAPES = [
     "SELECT count() FROM people WHERE person_id IN (SELECT person_id FROM events WHERE {o})",
     "SELECT count() FROM events AS e JOIN people AS p ON e.person_id = p.person_id AND {o}",
     "WITH a AS (SELECT * FROM events WHERE {o}) SELECT count() FROM a WHERE day > '2000-01-01'",
-    "SELECT max({o}) OVER (ORDER BY position) FROM events WHERE {o}",
+    "SELECT max({o}) OVER (ORDER BY position) FROM events",
 ]
 
 
