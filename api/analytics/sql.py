@@ -92,7 +92,7 @@ def _csv(found: Table, moment: Moment) -> Response[Any]:
         "x-rows-returned": str(len(found.rows)),
         "x-truncated": str(found.truncated).lower(),
     }
-    return Response(found.csv(), media_type="text/csv; charset=utf-8", headers=headers)
+    return Response(found.csv(), media_type="text/csv", headers=headers)
 
 
 ROUTES = (query_sql,)

@@ -70,6 +70,8 @@ def _settings(fence: Fence, seconds: float) -> dict[str, object]:
         "additional_table_filters": f"{{{filters}}}",
         "limit": MAX_SQL_ROWS + 1,
         "max_execution_time": seconds,
+        "max_block_size": 8192,  # time is looked at between blocks, and arrayJoin makes them long
+        "max_joined_block_size_rows": 8192,
         "max_result_bytes": MAX_SQL_ANSWER_BYTES,
         "result_overflow_mode": "throw",
         "max_query_size": 4 * _MEBIBYTE,
