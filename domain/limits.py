@@ -36,3 +36,15 @@ MAX_WHERE_LIST = 100  # values of one condition
 MAX_WHERE_CHARS = 1000  # of a string in a condition
 MAX_PAST_IDS = 200_000  # of an app, to list its people as they were
 MAX_WAIT_SECONDS = 10.0  # how long a query waits for its min_position
+
+MAX_SQL_CHARS = 20_000
+MAX_SQL_PARAMETERS = 100
+MAX_SQL_PARAMETER_LIST = 10_000
+MAX_SQL_BRACKETS = 32  # open at once
+MAX_SQL_DEPTH = 200  # of the parsed tree
+MAX_SQL_NODES = 8_000
+MAX_SQL_STRINGS = 1_000  # different ones; longer lists are parameters
+MAX_SQL_TABLES = 48  # read, counted once for each time that a CTE is used
+MAX_SQL_ROWS = 10_000
+MAX_SQL_ANSWER_BYTES = 16 * 1024 * 1024
+MAX_SQL_SECONDS = 20.0

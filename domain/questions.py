@@ -16,29 +16,39 @@ class Breakdown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: int = 10
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`known_at` and `as_of` are the two times to ask at (domain/past.py), as they come over the
+    wire.
+    """
+
+    min_position: int | None = None
+    known_at: str | int | None = None
+    as_of: str | int | None = None
+
+
 class Ranged(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"start": "from"}
+    Asked, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"start": "from"}
 ):
     """`start` (`from` in JSON) and `to` have the forms of domain/moments.py. A date is that whole
     day in `timezone`, the last one included; a time is an instant (in `timezone` if it has no
-    offset), and `to` is then excluded. `where` holds for every event that counts. `known_at` and
-    `as_of` are the two times to ask at (domain/past.py), as they come over the wire.
+    offset), and `to` is then excluded. `where` holds for every event that counts.
     """
 
     start: str | int
     to: str | int
     timezone: str = "UTC"
     where: tuple[Where, ...] = ()
-    min_position: int | None = None
-    known_at: str | int | None = None
-    as_of: str | int | None = None
+
+
+def check_position(question: Asked) -> None:
+    if question.min_position is not None and not 0 <= question.min_position <= MAX_NUMBER:
+        raise Rejected("min_position", "must be a position that a write answered")
 
 
 def check_range(question: Ranged) -> Range:
     """All that Ranged has. Raises Rejected, naming the field."""
     check_all(question.where)
-    if question.min_position is not None and not 0 <= question.min_position <= MAX_NUMBER:
-        raise Rejected("min_position", "must be a position that a write answered")
+    check_position(question)
     zone = ZoneInfo(known_zone(question.timezone))
     start = read_moment(question.start, "from", zone, is_end=False)
     end = read_moment(question.to, "to", zone, is_end=True)

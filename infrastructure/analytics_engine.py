@@ -18,7 +18,8 @@ from domain.errors import Overloaded, TooHeavy
 
 # ErrorCodes.cpp of ClickHouse.
 _TIMEOUT = 159
-_TOO_BIG = frozenset({158, 241, 307, 396})  # too many rows, memory limit, too many bytes or results
+# Too many rows, too large a set, memory limit, too many bytes or results.
+_TOO_BIG = frozenset({158, 191, 241, 307, 396})
 _TOO_BUSY = frozenset({202, 203, 209, 210, 252, 394, 439})
 # What these warn of is raised too, and their words hold addresses of requests.
 for _name in ("clickhouse_connect", "urllib3.connectionpool"):
@@ -83,6 +84,21 @@ class AnalyticsEngine:
                 sql, parameters=dict(parameters or {}), settings=dict(settings or {})
             )
             return Answer(tuple(result.column_names), result.result_rows)
+
+    def raw(
+        self,
+        sql: str,
+        parameters: Mapping[str, object],
+        settings: Mapping[str, object],
+        *,
+        format_name: str,
+    ) -> bytes:
+        """The answer as the engine writes it in one of its formats, whole."""
+        whole = {**settings, "wait_end_of_query": 1}  # else an error may stand behind half of it
+        with _Translated():
+            return self._connected().raw_query(
+                sql, parameters=dict(parameters), settings=whole, fmt=format_name
+            )
 
     def command(
         self,

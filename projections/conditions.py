@@ -31,6 +31,10 @@ class Parameters(dict[str, object]):
         bits = int.from_bytes(struct.pack(">d", float(value) + 0.0), "big")
         return f"reinterpretAsFloat64({self._bound(bits, 'UInt64')})"
 
+    def typed(self, value: object, kind: str) -> str:
+        """`kind` is a type of the engine; what the value is is between the two."""
+        return self._bound(value, kind)
+
     def _bound(self, value: object, kind: str) -> str:
         name = f"{self._prefix}{len(self)}"
         self[name] = value

@@ -21,6 +21,7 @@ pytest_plugins = [
     "tests.fixtures.engine",
     "tests.fixtures.history",
     "tests.fixtures.instance",
+    "tests.fixtures.sql_store",
     "tests.fixtures.tenant",
     "tests.fixtures.wire",
 ]

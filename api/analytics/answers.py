@@ -9,7 +9,7 @@ import msgspec
 
 from api.time_machine import reached, read_past
 from domain.past import Past
-from domain.questions import Ranged
+from domain.questions import Asked
 from infrastructure.bootstrap import Adapters
 from infrastructure.positions import Standing
 
@@ -44,7 +44,7 @@ class Moment(NamedTuple):
         }
 
 
-async def begin(adapters: Adapters, question: Ranged) -> Moment:
+async def begin(adapters: Adapters, question: Asked) -> Moment:
     """Raises Rejected, and NotCaughtUp where the read model is behind what is asked for."""
     past = await read_past(adapters, question.known_at, question.as_of)
     standing = await reached(adapters, (READ_MODEL,), question.min_position, past)

@@ -134,7 +134,8 @@ class Connections:
         known_state = False
         try:
             connection.prepare(statement.database, settings)
-            known_state = not statement.changes_session and not statement.data_format
+            # After a statement that fails chDB keeps what it had written of its answer, and puts it
+            # in front of the next one's: somebody else's rows, on the same connection.
             outcome = connection.run(statement)
             known_state = not statement.changes_session
         except RuntimeError as error:

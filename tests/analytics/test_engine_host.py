@@ -222,3 +222,15 @@ def test_the_memory_of_the_whole_host_is_limited(engine):
         "SELECT toUInt64(value) FROM system.server_settings WHERE name = 'max_server_memory_usage'"
     )
     assert 0 < engine.query(ask).rows[0][0] <= (4096 + 2048) * 1024 * 1024
+
+
+def test_an_answer_has_nothing_of_a_statement_that_failed_before(engine):
+    """ChDB keeps what a failed statement had written, for the next answer of its connection."""
+    for _ in range(20):
+        with pytest.raises(EngineFailed):
+            engine.query(
+                "SELECT number, throwIf(number = 200000) FROM numbers(300000)",
+                settings={"max_threads": 1},
+            )
+        answer = engine.query("SELECT toUInt64(7), toUInt8(1)", settings={"max_threads": 1})
+        assert list(answer.rows) == [(7, 1)]

@@ -1,0 +1,88 @@
+"""What a caller's SQL can read: views that hold one app's rows and nothing inside.
+
+The fence is in PREWHERE, not WHERE: the engine puts a caller's conditions in front of a WHERE where
+it thinks them cheaper, and a function that fails on a value (`toUInt8(distinct_id)`) would then
+tell of rows of other apps in the same granule. Rows that PREWHERE leaves out are never seen by what
+comes after it. For the same reason no column is LowCardinality: a function on such a one is
+computed for the whole dictionary, and dictionaries are shared by all rows of a part.
+"""
+
+from typing import NamedTuple
+
+from domain.past import Past
+from projections.event_queries import up_to
+from projections.events import TABLE
+from projections.person_map import CHANGES, NOW, person, scalars
+
+# Name -> the expression on the table.
+EVENTS = {
+    "event": "CAST(event AS String)",
+    "timestamp": "ts",
+    "day": "day",
+    "person_id": "{person}",
+    "distinct_id": "distinct_id",
+    "user_id": "user_id",
+    "anonymous_id": "anonymous_id",
+    "properties": "properties",
+    "context": "context",
+    "position": "position",
+    "message_id": "message_id",
+    "received_at": "received_at",
+    "kind": "CAST(kind AS String)",
+    "source": "CAST(source AS String)",
+    "country": "CAST(country AS String)",
+    "browser": "CAST(browser AS String)",
+    "os": "CAST(os AS String)",
+    "device": "CAST(device AS String)",
+}
+# Name -> the expression on the view of events. Traits belong here once the engine has them.
+PEOPLE = {
+    "person_id": "person_id",
+    "first_seen": "min(timestamp)",
+    "last_seen": "max(timestamp)",
+    "events": "count()",
+    "distinct_ids": "arraySort(groupUniqArray(distinct_id))",
+}
+NAMES = ("events", "people")
+COMING = frozenset({"segments"})
+
+# No name in a caller's SQL may be one of these, whatever it would mean there.
+INNER = frozenset(
+    {
+        *("app_number", "pid0", "moved", "belongs"),
+        *(TABLE, CHANGES, NOW),
+        *("system", "information_schema", "default", "currentdatabase"),
+    }
+) - set(NAMES)
+
+
+class Fence(NamedTuple):
+    """Whose rows, and those of which past."""
+
+    app_number: int
+    past: Past
+
+    def view(self, name: str) -> str:
+        """A subquery that has the columns of the view."""
+        return self._people() if name == "people" else self._events()
+
+    def filters(self) -> dict[str, str]:
+        """For the engine to put on every read of these tables, whatever the query says."""
+        mine = f"app_number = {self.app_number:d}"
+        return {TABLE: mine, CHANGES: mine, NOW: mine}
+
+    def _events(self) -> str:
+        app_number, known_at = self.app_number, self.past.known_at
+        of_person = person(app_number, known_at)
+        columns = ", ".join(
+            f"{sql.format(person=of_person)} AS `{name}`" for name, sql in EVENTS.items()
+        )
+        conditions = [f"{TABLE}.app_number = {app_number:d}", *up_to(self.past)]
+        return (
+            f"(WITH {scalars(app_number, known_at)} SELECT {columns} FROM {TABLE}"
+            f" PREWHERE {' AND '.join(conditions)})"
+        )
+
+    def _people(self) -> str:
+        columns = ", ".join(f"{sql} AS `{name}`" for name, sql in PEOPLE.items())
+        return f"(SELECT {columns} FROM {self._events()} GROUP BY person_id)"
