@@ -24,7 +24,7 @@ SELECT person, session FROM (
     ) AS split
     FROM (
         SELECT {person} AS person,
-            arraySort(groupArray((toUnixTimestamp64Micro(ts), position, {fact}))) AS events
+            arraySort(groupArray({event})) AS events
         FROM {table} WHERE {conditions} GROUP BY person)
 ) ARRAY JOIN split AS session WHERE session[1].1 >= {start}"""
 
@@ -33,7 +33,7 @@ SELECT key, bucket, count() AS n, groupBitmapState(person) AS people, sum(lasted
     quantileExactInclusiveState(0.5)(lasted) AS middle, sum(size) AS events,
     countIf(size = 1) AS ones
 FROM (
-    SELECT person, session[1].3 AS key, length(session) AS size,
+    SELECT person, {key} AS key, length(session) AS size,
         session[-1].1 - session[1].1 AS lasted,
         roundDown(toUInt32(intDiv(session[1].1, 1000000)), {bounds}) AS bucket
     FROM ({sessions})
@@ -48,11 +48,13 @@ _COLUMNS = ("bucket", "n", "people", "time", "middle", "events", "ones")
 
 
 class Cut(NamedTuple):
-    """What sessions are made of. `fact`: SQL of what is kept of an event beside its time."""
+    """What sessions are made of. `fact`: SQL of what is kept of an event beside its time and its
+    position; None: nothing but its time is kept.
+    """
 
     within: Range
     gap: timedelta
-    fact: str
+    fact: str | None
     conditions: Sequence[str]
 
 
@@ -74,14 +76,15 @@ def plan(
         Cut(
             Range(buckets.start, buckets.end, buckets.zone),
             read_gap(question.gap_minutes),
-            group_key(breakdown.property, parameters) if breakdown else "''",
+            group_key(breakdown.property, parameters) if breakdown else None,
             conditions,
         ),
         app_number=app_number,
         past=past,
         table=table,
     )
-    cells = _broken_down(question, _CELLS.format(bounds=buckets.bounds, sessions=sessions))
+    key = "session[1].3" if breakdown else "''"
+    cells = _broken_down(question, _CELLS.format(key=key, bounds=buckets.bounds, sessions=sessions))
     sql = f"WITH {scalars(app_number, past.known_at)} {_FIGURES.format(cells=cells)}"
     return Query(sql, dict(parameters))
 
@@ -90,12 +93,13 @@ def sessions_of(cut: Cut, *, app_number: int, past: Past, table: str) -> str:
     """Rows (person, session): of each session that begins in the range the events before its end,
     (microseconds since 1970, position, fact) in this order. Needs person_map.scalars.
     """
+    time = "toUnixTimestamp64Micro(ts)"
     start, end, _ = cut.within
     seen = [f"app_number = {app_number:d}", *up_to(past), *within(start - cut.gap, end)]
     return _SESSIONS.format(
         gap=cut.gap // _MICROSECOND,
         person=person(app_number, past.known_at),
-        fact=cut.fact,
+        event=f"tuple({time})" if cut.fact is None else f"({time}, position, {cut.fact})",
         table=table,
         conditions=" AND ".join([*seen, *cut.conditions]),
         start=int(start.timestamp()) * 1_000_000 + start.microsecond,

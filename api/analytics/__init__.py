@@ -1,5 +1,5 @@
 """Questions about what happens in the product: a module for each kind."""
 
-from api.analytics import retention, sessions, trends
+from api.analytics import paths, retention, sessions, trends
 
-ROUTES = (*trends.ROUTES, *retention.ROUTES, *sessions.ROUTES)
+ROUTES = (*trends.ROUTES, *retention.ROUTES, *sessions.ROUTES, *paths.ROUTES)

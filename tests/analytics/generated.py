@@ -10,6 +10,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
+from hypothesis import HealthCheck, Phase, settings
 
 from domain.conditions import Where, lookup, matches
 from domain.past import NOW, Past
@@ -23,6 +24,13 @@ from projections.person_map import NOW as PERSON_NOW
 from projections.projection import Recorded
 
 APP = UUID(int=7)
+# To shrink a case would ask the engine for minutes.
+SAMPLE = settings(
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 TICK = timedelta(microseconds=1)
 # A change of the clocks in each direction.
 CHANGES_OF_CLOCKS = {

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.conditions import Where
@@ -19,6 +19,7 @@ from infrastructure.analytics_engine import AnalyticsEngine
 from projections.retention import plan, series
 from tests.analytics.generated import (
     NAMES,
+    SAMPLE,
     TICK,
     Case,
     Event,
@@ -207,7 +208,7 @@ def compare(table, dice: random.Random) -> None:
         check_form(question, case, found, past)
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(SAMPLE, max_examples=12)
 @given(dice=st.randoms(use_true_random=False))
 def test_every_figure_is_what_a_plain_evaluation_says(table, dice):
     compare(table, dice)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.conditions import Where
@@ -19,6 +19,7 @@ from domain.sessions import Question, check
 from infrastructure.analytics_engine import AnalyticsEngine
 from projections.sessions import plan, series
 from tests.analytics.generated import (
+    SAMPLE,
     TICK,
     Case,
     Event,
@@ -170,7 +171,7 @@ def compare(table, dice: random.Random) -> None:
         )
 
 
-@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(SAMPLE, max_examples=10)
 @given(dice=st.randoms(use_true_random=False))
 def test_every_figure_is_what_a_plain_evaluation_says(table, dice):
     compare(table, dice)
