@@ -30,12 +30,17 @@ CROSS JOIN (
 ) AS after
 """
 
+# Time and position of an event in one number, of which the engine finds the least far faster than
+# of pairs; turned around, the greatest is the first recorded of those at the last instant.
+_AT = "bitOr(bitShiftLeft(toUInt128(toUnixTimestamp64Micro(ts)), 64), toUInt128(position))"
+_TURN = "toUInt128(18446744073709551615)"
+_LAST = "maxIf(at, returns)"
+_LOWEST = f"bitXor(maxIf(bitXor(at, {_TURN}), returns), {_TURN})"
 # Whether another event than the first lies at or after it: the last one does, or one at its
 # instant, and of those the first and the last recorded tell whether there is another.
-_LAST, _LOWEST = "maxIf((t, place), returns)", "maxIf((t, -place), returns)"
 _RETURNED = (
-    f"({_LAST}.1 > first.1 OR ({_LAST}.1 = first.1"
-    f" AND ({_LAST}.2 != first.2 OR -({_LOWEST}.2) != first.2)))"
+    f"(bitShiftRight({_LAST}, 64) >= bitShiftRight(first, 64)"
+    f" AND ({_LAST} != first OR {_LOWEST} != first))"
 )
 
 
@@ -163,7 +168,8 @@ def _cohorts(question: Question, asked: Asked, seen: _Events) -> str:
         found = (
             "SELECT person, one.1 AS unit, one.2 AS key, one.3 AS returned FROM ("
             "SELECT person, argMin((unit, key, returned), first) AS one, min(first) AS ever"
-            f" FROM ({found}) GROUP BY person) WHERE ever.1 >= {_micros(asked.within.start)}"
+            f" FROM ({found}) GROUP BY person)"
+            f" WHERE bitShiftRight(ever, 64) >= {_micros(asked.within.start)}"
         )
     return (
         "SELECT unit, key, groupBitmapState(person) AS people,"
@@ -185,13 +191,12 @@ def _firsts(question: Question, asked: Asked, seen: _Events) -> str:
     rows = (
         f"SELECT {person(seen.app_number, seen.past.known_at)} AS person,"
         f" {_unit([0, *asked.bounds[: asked.cohorts]], 'rows')} AS unit,"
-        " toUnixTimestamp64Micro(ts) AS t, toInt64(position) AS place,"
-        f" {starts} AS starts, {returns} AS returns, if(starts, {seen.key}, '') AS key"
+        f" {_AT} AS at, {starts} AS starts, {returns} AS returns, if(starts, {seen.key}, '') AS key"
         f" FROM {seen.table} WHERE {' AND '.join(seen.conditions)} AND (starts OR returns)"
     )
     return (
-        "SELECT person, unit, minIf((t, place), starts) AS first,"
-        f" argMinIf(key, (t, place), starts) AS key, {returned} AS returned"
+        "SELECT person, unit, minIf(at, starts) AS first,"
+        f" argMinIf(key, at, starts) AS key, {returned} AS returned"
         f" FROM ({rows}) GROUP BY person, unit HAVING countIf(starts) > 0"
     )
 
