@@ -76,13 +76,26 @@ def _bounds(start: datetime, end: datetime, *, interval: Interval, zone: ZoneInf
 
 
 def _days(start: datetime, end: datetime, *, interval: Interval, zone: ZoneInfo) -> Iterator[int]:
-    day = _first_day(start.astimezone(zone).date(), interval)
-    while True:
-        at = midnight(day, zone)
-        yield int(at.timestamp())
-        if at >= end:
+    for at in _midnights(_first_day(start.astimezone(zone).date(), interval), interval, zone):
+        yield at
+        if at >= end.timestamp():
             return
-        day = _next_day(day, interval)
+
+
+def following(second: int, interval: Interval, *, zone: ZoneInfo) -> Iterator[int]:
+    """The starts of the days, weeks or months after the one that starts at `second`; endless."""
+    after = _next_day(datetime.fromtimestamp(second, zone).date(), interval)
+    return (at for at in _midnights(after, interval, zone) if at > second)
+
+
+def _midnights(day: date, interval: Interval, zone: ZoneInfo) -> Iterator[int]:
+    """Without the days that a zone left out when it crossed the date line."""
+    last = None
+    while True:
+        at = int(midnight(day, zone).timestamp())
+        if at != last:
+            yield at
+        last, day = at, _next_day(day, interval)
 
 
 def _first_day(day: date, interval: Interval) -> date:

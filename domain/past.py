@@ -1,6 +1,6 @@
 """The two times at which a question may be asked: of the log, and of what happened."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 
@@ -18,3 +18,9 @@ class Past(NamedTuple):
 
 
 NOW = Past()
+_TICK = timedelta(microseconds=1)
+
+
+def seen_until(now: datetime, past: Past) -> datetime:
+    """What happens from then on can't be in an answer."""
+    return now if past.as_of is None else min(now, past.as_of + _TICK)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 
 import jsonschema
 import pytest
@@ -155,6 +156,18 @@ def test_answers_are_as_described(described, tenant):
     checked(
         described, "get", settings, tenant.http.get(settings.format(write_key=tenant.write_key))
     )
+
+
+@pytest.mark.parametrize("kind", ["retention", "sessions", "paths"])
+def test_answers_about_persons_are_as_described(described, tenant, kind):
+    for name in ("open", "read"):
+        tenant.sent({"event_name": name, "user_id": "u"})
+    tenant.events()
+    day = datetime.now(UTC).date().isoformat()
+    for question in ({"from": day, "to": day}, {}):
+        headers = tenant.bearer(tenant.secret_key)
+        answer = tenant.http.post(f"/v1/analytics/{kind}", headers=headers, json=question)
+        checked(described, "post", f"/v1/analytics/{kind}", answer)
 
 
 def test_the_page_needs_nothing_from_elsewhere(http):

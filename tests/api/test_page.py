@@ -90,6 +90,12 @@ def test_the_limits_of_the_page_are_those_in_force():
     assert rows["a page"].startswith(f"{limits.MAX_PAGE} events")
     assert rows["series of a breakdown"].startswith(f"{limits.MAX_BREAKDOWN},")
     assert rows["buckets of a trend"] == str(limits.MAX_BUCKETS)
+    assert rows["periods of retention"] == str(limits.MAX_RETENTION_PERIODS)
+    assert rows["cohorts times periods"] == str(limits.MAX_RETENTION_CELLS)
+    assert rows["gap between sessions"] == f"{limits.MAX_SESSION_GAP_MINUTES} minutes"
+    assert rows["steps of a path"] == str(limits.MAX_PATH_STEPS)
+    assert rows["events told of each step"] == str(limits.MAX_PATH_NODES)
+    assert rows["events to leave out of paths"] == str(limits.MAX_PATH_EXCLUSIONS)
     assert rows["`from`, `to`"] == f"the years {limits.MIN_YEAR} to {limits.MAX_YEAR}"
     assert rows["waiting for `min_position`"] == f"{limits.MAX_WAIT_SECONDS:.0f} seconds"
 
