@@ -1,5 +1,6 @@
 """What all questions about a range of time have in common."""
 
+from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -8,7 +9,7 @@ from domain.buckets import Range
 from domain.conditions import Where, check_all, check_property
 from domain.errors import Rejected
 from domain.limits import MAX_BREAKDOWN, MAX_NAME_CHARS, MAX_NUMBER
-from domain.moments import check_order, known_zone, read_moment
+from domain.moments import check_order, known_zone, midnight, read_moment
 
 
 class Breakdown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,13 +32,19 @@ class Ranged(
 ):
     """`start` (`from` in JSON) and `to` have the forms of domain/moments.py. A date is that whole
     day in `timezone`, the last one included; a time is an instant (in `timezone` if it has no
-    offset), and `to` is then excluded. `where` holds for every event that counts.
+    offset), and `to` is then excluded. `where` holds for every event that counts. `compare`: with
+    the same question about the time before.
     """
 
     start: str | int
     to: str | int
     timezone: str = "UTC"
     where: tuple[Where, ...] = ()
+    compare: Literal["previous"] | None = None
+    format: Literal["json", "csv"] = "json"
+
+
+R = TypeVar("R", bound=Ranged)
 
 
 def check_position(question: Asked) -> None:
@@ -54,6 +61,18 @@ def check_range(question: Ranged) -> Range:
     end = read_moment(question.to, "to", zone, is_end=True)
     check_order(start, end)
     return Range(start, end, zone)
+
+
+def previous(question: R, within: Range) -> R:
+    """The question about as many days of its zone before the range, where that is of whole days;
+    else about the same time before it.
+    """
+    start, end, zone = within
+    first, last = (at.astimezone(zone).date() for at in (start, end))
+    earlier = start - (end - start)
+    if (midnight(first, zone), midnight(last, zone)) == (start, end):
+        earlier = midnight(first - (last - first), zone)
+    return msgspec.structs.replace(question, start=earlier.isoformat(), to=start.isoformat())
 
 
 def check_event(name: str, field: str) -> None:

@@ -93,6 +93,14 @@ def all_of(conditions: Iterable[Where], parameters: Parameters) -> list[str]:
     return [_condition(where, parameters) for where in conditions]
 
 
+def happened(event: str | None, where: Iterable[Where], parameters: Parameters) -> str:
+    """That it is this event, or any, and all conditions hold."""
+    conditions = all_of(where, parameters)
+    if event is not None:
+        conditions.insert(0, f"event = {parameters.text(event)}")
+    return f"({' AND '.join(conditions) or '1'})"
+
+
 def _condition(where: Where, parameters: Parameters) -> str:
     if where.operator in OPPOSITES:
         positive = Where(where.property, OPPOSITES[where.operator], where.value)

@@ -161,12 +161,18 @@ def up_to(past: Past) -> list[str]:
 
 def within(start: datetime | None, end: datetime | None) -> list[str]:
     """Conditions of the events in [start, end); the days are for the index."""
-    conditions = []
+    conditions = days_of(start, end)
     if start is not None:
-        conditions += [f"ts >= {_time(start)}", f"day >= toDate('{start:%Y-%m-%d}')"]
+        conditions.append(f"ts >= {_time(start)}")
     if end is not None:
-        conditions += [f"ts < {_time(end)}", f"day <= toDate('{end:%Y-%m-%d}')"]
+        conditions.append(f"ts < {_time(end)}")
     return conditions
+
+
+def days_of(start: datetime | None, end: datetime | None) -> list[str]:
+    """Conditions of all days that [start, end) touches."""
+    first = [] if start is None else [f"day >= toDate('{start:%Y-%m-%d}')"]
+    return first if end is None else [*first, f"day <= toDate('{end:%Y-%m-%d}')"]
 
 
 def _conditions(wanted: EventFilter, parameters: Parameters) -> list[str]:

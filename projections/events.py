@@ -29,6 +29,8 @@ from projections.native_format import (
 from projections.projection import Recorded
 
 TABLE = "events"
+# When and where on the log, in one number: the engine compares these far faster than pairs.
+AT = "bitOr(bitShiftLeft(toUInt128(toUnixTimestamp64Micro(ts)), 64), toUInt128(position))"
 SHADOW = "events_rebuild"  # filled beside the live one, then exchanged with it
 
 # `day` and `hour` are of the event's own time, in UTC. Partitions are years, because an import of

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from domain.funnels import Asked, Question, Reached, Series, Step, Times, follows_itself
+from domain.funnels import Asked, Question, Reached, Series, Times, follows_itself
 from domain.past import NOW, Past
 from domain.trends import ALL
-from projections.conditions import Parameters, all_of, group_key, typed
+from projections.conditions import Parameters, all_of, group_key, happened, typed
 from projections.event_queries import Query, up_to, within
-from projections.events import TABLE
+from projections.events import AT, TABLE
 from projections.person_map import person, scalars
 from projections.ranking import ranked, told
 
@@ -66,7 +66,7 @@ def _events(
 ) -> _Events:
     start, end, _ = asked.within
     in_range = f"ts < fromUnixTimestamp64Micro({_micros(end.timestamp())}, 'UTC')"
-    steps = [_condition(step, parameters) for step in question.steps]
+    steps = [happened(step.event, step.where, parameters) for step in question.steps]
     if question.order != "any":
         steps[0] = f"({steps[0]} AND {in_range})"
     breakdown = question.breakdown
@@ -81,18 +81,13 @@ def _events(
             *all_of(question.where, parameters),
         ],
         steps=steps,
-        exclusions=" OR ".join(_condition(one, parameters) for one in question.exclusions),
+        exclusions=" OR ".join(
+            happened(one.event, one.where, parameters) for one in question.exclusions
+        ),
         entered=in_range if question.order == "any" else steps[0],
         key=group_key(breakdown.property, parameters) if breakdown else "''",
         window=asked.window // _MICROSECOND,
     )
-
-
-def _condition(step: Step, parameters: Parameters) -> str:
-    conditions = all_of(step.where, parameters)
-    if step.event is not None:
-        conditions.insert(0, f"event = {parameters.text(step.event)}")
-    return f"({' AND '.join(conditions) or '1'})"
 
 
 def _persons(question: Question, seen: _Events) -> str:
@@ -121,7 +116,7 @@ def _first_key(seen: _Events) -> str:
     if seen.key == "''":
         return seen.key
     key = f"if({seen.entered}, {seen.key}, '')"
-    return f"argMinIf({key}, (ts, position), {seen.entered})"
+    return f"argMinIf({key}, {AT}, {seen.entered})"
 
 
 def _ordered(question: Question, seen: _Events) -> str:
@@ -132,7 +127,7 @@ def _ordered(question: Question, seen: _Events) -> str:
     count = len(seen.steps)
     flags = ", ".join(f"{condition} AS s{n}" for n, condition in enumerate(seen.steps, 1))
     rows = seen.select(
-        f"{_T} AS t, position, {flags}, {seen.exclusions or '0'} AS x, {_key_of(seen)}",
+        f"{_T} AS t, {AT} AS at, {flags}, {seen.exclusions or '0'} AS x, {_key_of(seen)}",
         only_steps=True,
     )
     sql = f"SELECT *, if(s1, t, 0) AS start1, {_over('if(x, t, 0)')} AS excluded FROM ({rows})"
@@ -146,7 +141,7 @@ def _ordered(question: Question, seen: _Events) -> str:
     took = ", ".join(f"argMinIf(t - start{n}, t, start{n} > 0)" for n in range(2, count + 1))
     entered = ", ".join(f"max(start{n}) > 0" for n in range(2, count + 1))
     return (
-        f"SELECT person, arraySum([{levels}]) AS level, argMinIf(key, (t, position), s1) AS key,"
+        f"SELECT person, arraySum([{levels}]) AS level, argMinIf(key, at, s1) AS key,"
         f" arrayMap((is_there, it) -> if(is_there, it + 1, 0), [{entered}], [{took}]) AS took"
         f" FROM ({sql}) GROUP BY person HAVING level > 0"
     )
@@ -190,7 +185,7 @@ def _any(seen: _Events) -> str:
     """From each event that enters, how many of the steps lie within the window from it on."""
     flags = ", ".join(f"{condition} AS s{n}" for n, condition in enumerate(seen.steps, 1))
     rows = seen.select(
-        f"{_T} AS t, position, {flags}, {seen.entered} AS entered, {_key_of(seen)}",
+        f"{_T} AS t, {AT} AS at, {flags}, {seen.entered} AS entered, {_key_of(seen)}",
         only_steps=True,
     )
     nearest = [
@@ -200,7 +195,7 @@ def _any(seen: _Events) -> str:
     ]
     taken = " + ".join(f"({at} <= t + {seen.window})" for at in nearest)
     return (
-        "SELECT person, max(taken) AS level, argMin(key, (t, position)) AS key,"
+        "SELECT person, max(taken) AS level, argMin(key, at) AS key,"
         f" emptyArrayUInt64() AS took FROM (SELECT *, {taken} AS taken FROM ({rows}))"
         " WHERE entered GROUP BY person"
     )

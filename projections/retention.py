@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from domain.conditions import Where
 from domain.past import NOW, Past, seen_until
 from domain.retention import Asked, Counted, Question, Series, cohorts, totals
 from domain.trends import ALL, Kind
-from projections.conditions import Parameters, all_of, group_key, typed
+from projections.conditions import Parameters, all_of, group_key, happened, typed
 from projections.event_queries import up_to, within
-from projections.events import TABLE, rollup
+from projections.events import AT, TABLE, rollup
 from projections.person_map import person, persons, scalars
 from projections.ranking import ranked, told
 from projections.rollups import SECOND, Plan, Source, between, coarsest
@@ -30,9 +29,7 @@ CROSS JOIN (
 ) AS after
 """
 
-# Time and position of an event in one number, of which the engine finds the least far faster than
-# of pairs; turned around, the greatest is the first recorded of those at the last instant.
-_AT = "bitOr(bitShiftLeft(toUInt128(toUnixTimestamp64Micro(ts)), 64), toUInt128(position))"
+# Turned around, the greatest is the first recorded of those at the last instant.
 _TURN = "toUInt128(18446744073709551615)"
 _LAST = "maxIf(at, returns)"
 _LOWEST = f"bitXor(maxIf(bitXor(at, {_TURN}), returns), {_TURN})"
@@ -74,8 +71,8 @@ def plan(
             *up_to(past),
             *all_of(question.where, parameters),
         ],
-        starts=_condition(question.start_event, question.start_where, parameters),
-        returns=_condition(question.return_event, question.return_where, parameters),
+        starts=happened(question.start_event, question.start_where, parameters),
+        returns=happened(question.return_event, question.return_where, parameters),
         key=group_key(question.breakdown.property, parameters) if question.breakdown else "''",
     )
     last = f"{asked.bounds}[indexOf({asked.bounds}, unit) + {asked.periods}]"
@@ -97,13 +94,6 @@ def _settings(question: Question, source: Source) -> dict[str, object]:
         settings["priority"] = 1
         settings["preferred_optimize_projection_name"] = rollup(source, by_event=by_event)
     return settings
-
-
-def _condition(event: str | None, where: tuple[Where, ...], parameters: Parameters) -> str:
-    conditions = all_of(where, parameters)
-    if event is not None:
-        conditions.insert(0, f"event = {parameters.text(event)}")
-    return f"({' AND '.join(conditions) or '1'})"
 
 
 def _is_by_unit(question: Question) -> bool:
@@ -191,7 +181,7 @@ def _firsts(question: Question, asked: Asked, seen: _Events) -> str:
     rows = (
         f"SELECT {person(seen.app_number, seen.past.known_at)} AS person,"
         f" {_unit([0, *asked.bounds[: asked.cohorts]], 'rows')} AS unit,"
-        f" {_AT} AS at, {starts} AS starts, {returns} AS returns, if(starts, {seen.key}, '') AS key"
+        f" {AT} AS at, {starts} AS starts, {returns} AS returns, if(starts, {seen.key}, '') AS key"
         f" FROM {seen.table} WHERE {' AND '.join(seen.conditions)} AND (starts OR returns)"
     )
     return (

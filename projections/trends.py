@@ -2,31 +2,21 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from domain.buckets import Buckets, preceding
 from domain.measures import NUMERIC, ROLLING
 from domain.past import NOW, Past
 from domain.trends import ALL, Kind, Question, Series, measured, plain, values
 from projections.conditions import Parameters, all_of, group_key, typed
-from projections.event_queries import up_to, within
+from projections.event_queries import days_of, up_to
 from projections.events import TABLE, rollup
 from projections.measures import aggregate
 from projections.ranking import told
+from projections.rollups import SECOND, Plan, Source, Unit, between, coarsest
 
-Source = Literal["day", "hour", "rows"]
-_Unit = Literal["day", "hour", "second"]
 _EVENT = "$event"  # the one fact that the rollups are kept by
 _PERSON = "pid0"
-
-
-class Plan(NamedTuple):
-    """A query and where it reads: the rollup by UTC day, that by UTC hour, or the rows."""
-
-    sql: str
-    parameters: dict[str, object]
-    settings: dict[str, object]
-    source: Source
 
 
 _ONE = """
@@ -141,11 +131,8 @@ def _source(question: Question, buckets: Buckets, past: Past) -> Source:
     return "rows" if unit == "second" or not _asked(question) <= {_EVENT} else unit
 
 
-def _unit(buckets: Buckets) -> _Unit:
-    bounds = [*buckets.bounds, buckets.start.timestamp(), buckets.end.timestamp()]
-    if all(bound % 86_400 == 0 for bound in bounds):
-        return "day"
-    return "hour" if all(bound % 3600 == 0 for bound in bounds) else "second"
+def _unit(buckets: Buckets) -> Unit:
+    return coarsest([*buckets.bounds, buckets.start.timestamp(), buckets.end.timestamp()])
 
 
 def _asked(question: Question) -> set[str]:
@@ -163,7 +150,7 @@ def _grouped(
 ) -> tuple[str, str]:
     """The keys of a cell, and what follows the table's name."""
     unit = _unit(buckets)
-    keys = {"bucket": f"roundDown({_SECOND[unit]}, {buckets.bounds})"}
+    keys = {"bucket": f"roundDown({SECOND[unit]}, {buckets.bounds})"}
     if question.breakdown:
         keys["key"] = group_key(question.breakdown.property, parameters)
     conditions = [*conditions, *_range(buckets, unit=unit, source=source)]
@@ -174,22 +161,9 @@ def _grouped(
     return named, f"WHERE {' AND '.join(conditions)} GROUP BY {', '.join(keys)}"
 
 
-# The coarser the column, the less there is to read.
-_SECOND: dict[_Unit, str] = {
-    "day": "toUInt32(toDateTime(day, 'UTC'))",
-    "hour": "toUInt32(hour)",
-    "second": "toUInt32(toUnixTimestamp(ts))",
-}
-
-
-def _range(buckets: Buckets, *, unit: _Unit, source: Source) -> list[str]:
+def _range(buckets: Buckets, *, unit: Unit, source: Source) -> list[str]:
+    """Rows are found by their days; a rollup by hour does not have them."""
     start, end = buckets.start, buckets.end
-    if unit == "day":
-        return [f"day >= toDate('{start:%Y-%m-%d}')", f"day < toDate('{end:%Y-%m-%d}')"]
-    # The days are for the index of the rows; the rollup by hour does not have them.
-    days = [f"day >= toDate('{start:%Y-%m-%d}')", f"day <= toDate('{end:%Y-%m-%d}')"]
-    if unit == "hour":
-        first, last = int(start.timestamp()), int(end.timestamp())
-        hours = [f"hour >= toDateTime({first}, 'UTC')", f"hour < toDateTime({last}, 'UTC')"]
-        return hours if source == "hour" else hours + days
-    return within(start, end)
+    if source != "rows" or unit == "second":
+        return between(start, end, source)
+    return between(start, end, unit) + ([] if unit == "day" else days_of(start, end))

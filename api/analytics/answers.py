@@ -2,14 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+from litestar import Response
 
+from api.analytics.tables import Table, csv_of
 from api.time_machine import reached, read_past
+from domain.buckets import Range
 from domain.past import Past
-from domain.questions import Asked
+from domain.questions import Asked, R, previous
 from infrastructure.bootstrap import Adapters
 from infrastructure.positions import Standing
 
@@ -26,6 +29,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     query_time_ms: float
     exact: bool = True
     success: bool = True
+
+
+A = TypeVar("A", bound=Answer)
 
 
 class Moment(NamedTuple):
@@ -49,6 +55,33 @@ async def begin(adapters: Adapters, question: Asked) -> Moment:
     past = await read_past(adapters, question.known_at, question.as_of)
     standing = await reached(adapters, (READ_MODEL,), question.min_position, past)
     return Moment(past, standing, time.perf_counter())
+
+
+async def respond(
+    kind: Callable[..., A],
+    question: R,
+    within: Range,
+    moment: Moment,
+    ask: Callable[[R], Awaitable[dict[str, Any]]],
+    tabled: Callable[[Any], Table],
+) -> Response[Any]:
+    """`ask` answers a question with the fields that `kind` has beside those of Answer; `tabled`
+    makes a table of `data`, one of these.
+    """
+    found = await ask(question)
+    earlier = None
+    if question.compare:
+        earlier = (await ask(previous(question, within)))["data"]
+    told = moment.told()
+    if question.format == "csv":
+        periods = {"current": found["data"]} | ({"previous": earlier} if earlier else {})
+        tables = {name: tabled(data) for name, data in periods.items()}
+        return Response(csv_of(tables), media_type="text/csv", headers=_headers(told))
+    return Response(kind(**found, previous=earlier, **told))
+
+
+def _headers(told: Mapping[str, Any]) -> dict[str, str]:
+    return {f"x-{name.replace('_', '-')}": str(value) for name, value in told.items()}
 
 
 async def rows(

@@ -3,13 +3,15 @@
 from typing import Any
 
 import msgspec
-from litestar import Request, post
+from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from api.analytics.answers import Answer, begin, rows
+from api.analytics.answers import Answer, begin, respond, rows
+from api.analytics.tables import OF_SERIES, Table, of_series
 from api.shapes import check_body
-from domain.funnels import Question, Series, check
+from domain.funnels import Question, Reached, Series, check
+from domain.past import seen_until
 from infrastructure.bootstrap import Adapters
 from projections import funnels
 from projections.apps import Caller
@@ -25,6 +27,7 @@ class FunnelsAnswer(Answer, frozen=True, kw_only=True):
     """
 
     data: Funnels
+    previous: Funnels | None
     complete: bool
 
 
@@ -34,17 +37,32 @@ async def show_funnels(
     adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     data: JSONBody[Question],
-) -> FunnelsAnswer:
+) -> Response[FunnelsAnswer]:
     check_body(await request.body(), Question)
     asked = check(data)
     moment = await begin(adapters, data)
-    plan = funnels.plan(data, asked, app_number=reader.app_number or 0, past=moment.past)
-    found = await rows(adapters, plan.sql, plan.parameters)
-    return FunnelsAnswer(
-        data=Funnels(series=funnels.series(data, found)),
-        complete=asked.within.end + asked.window <= adapters.clock(),
-        **moment.told(),
-    )
+
+    async def ask(question: Question) -> dict[str, Any]:
+        wanted = check(question)
+        plan = funnels.plan(question, wanted, app_number=reader.app_number or 0, past=moment.past)
+        series = funnels.series(question, await rows(adapters, plan.sql, plan.parameters))
+        until = seen_until(adapters.clock(), moment.past)
+        is_complete = wanted.within.end + wanted.window <= until
+        return {"data": Funnels(series=series), "complete": is_complete}
+
+    return await respond(FunnelsAnswer, data, asked.within, moment, ask, _table)
+
+
+def _table(data: Funnels) -> Table:
+    names = ("step", "event", "persons", "rate", "rate_of_previous", "median", "average", "p90")
+    rows = ((*of_series(one), *_cells(step)) for one in data.series for step in one.steps)
+    return Table((*OF_SERIES, *names), rows)
+
+
+def _cells(step: Reached) -> tuple[object, ...]:
+    times = step.times
+    took = (None,) * 3 if times is None else (times.median, times.average, times.p90)
+    return step.step, step.event, step.persons, step.rate, step.rate_of_previous, *took
 
 
 ROUTES = (show_funnels,)

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from litestar import Request, post
+from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from api.analytics.answers import Answer, begin, rows
+from api.analytics.answers import Answer, begin, respond, rows
+from api.analytics.tables import Table
 from api.shapes import check_body
 from domain.paths import Paths, Question, check
 from infrastructure.bootstrap import Adapters
@@ -16,6 +17,7 @@ from projections.apps import Caller
 
 class PathsAnswer(Answer, frozen=True, kw_only=True):
     data: Paths
+    previous: Paths | None
 
 
 @post("/v1/analytics/paths", status_code=200)
@@ -24,13 +26,25 @@ async def show_paths(
     adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     data: JSONBody[Question],
-) -> PathsAnswer:
+) -> Response[PathsAnswer]:
     check_body(await request.body(), Question)
     asked = check(data)
     moment = await begin(adapters, data)
-    plan = paths.plan(data, asked, app_number=reader.app_number or 0, past=moment.past)
-    found = paths.paths(await rows(adapters, plan.sql, plan.parameters))
-    return PathsAnswer(data=found, **moment.told())
+
+    async def ask(question: Question) -> dict[str, Any]:
+        wanted = check(question)
+        plan = paths.plan(question, wanted, app_number=reader.app_number or 0, past=moment.past)
+        return {"data": paths.paths(await rows(adapters, plan.sql, plan.parameters))}
+
+    return await respond(PathsAnswer, data, asked.within, moment, ask, _table)
+
+
+def _table(data: Paths) -> Table:
+    """The links; nodes are what they join."""
+    found = (
+        (link.step, link.origin, link.to, link.count, link.average_seconds) for link in data.links
+    )
+    return Table(("step", "from", "to", "count", "average_seconds"), found)
 
 
 ROUTES = (show_paths,)

@@ -1,14 +1,16 @@
-"""Trends: how often something happened."""
+"""Trends: how often something happened, and what was measured."""
 
 from typing import Any
 
 import msgspec
-from litestar import Request, post
+from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from api.analytics.answers import Answer, begin, rows
+from api.analytics.answers import Answer, begin, respond, rows
+from api.analytics.tables import OF_SERIES, Table, of_series
 from api.shapes import check_body
+from domain.buckets import Range
 from domain.trends import Question, Series, check
 from infrastructure.bootstrap import Adapters
 from projections import trends
@@ -23,6 +25,7 @@ class TrendsAnswer(Answer, frozen=True, kw_only=True):
     """`source`: what was read to answer, the rollup by `day` or `hour`, or the `rows`."""
 
     data: Trends
+    previous: Trends | None
     source: str
 
 
@@ -32,14 +35,29 @@ async def show_trends(
     adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     data: JSONBody[Question],
-) -> TrendsAnswer:
+) -> Response[TrendsAnswer]:
     check_body(await request.body(), Question)
     buckets = check(data)
     moment = await begin(adapters, data)
-    plan = trends.plan(data, buckets, app_number=reader.app_number or 0, past=moment.past)
-    found = await rows(adapters, plan.sql, plan.parameters, plan.settings)
-    series = trends.series(data, buckets, found, now=adapters.clock())
-    return TrendsAnswer(data=Trends(series=series), source=plan.source, **moment.told())
+
+    async def ask(question: Question) -> dict[str, Any]:
+        split = check(question)
+        plan = trends.plan(question, split, app_number=reader.app_number or 0, past=moment.past)
+        found = await rows(adapters, plan.sql, plan.parameters, plan.settings)
+        series = trends.series(question, split, found, now=adapters.clock())
+        return {"data": Trends(series=series), "source": plan.source}
+
+    within = Range(buckets.start, buckets.end, buckets.zone)
+    return await respond(TrendsAnswer, data, within, moment, ask, _table)
+
+
+def _table(data: Trends) -> Table:
+    found = (
+        (*of_series(one), value.start, value.value, value.complete)
+        for one in data.series
+        for value in one.values
+    )
+    return Table((*OF_SERIES, "start", "value", "complete"), found)
 
 
 ROUTES = (show_trends,)

@@ -55,7 +55,16 @@ def persons(answer):
 def test_an_answer_has_the_promised_shape(ask, shop):
     answer = ask(times=True).json()
     assert set(answer) == {
-        *("success", "data", "position", "lag_ms", "query_time_ms", "exact", "complete"),
+        *(
+            "success",
+            "data",
+            "position",
+            "lag_ms",
+            "query_time_ms",
+            "exact",
+            "complete",
+            "previous",
+        ),
     }
     assert answer["position"] >= shop.linked
     assert answer["complete"] is True

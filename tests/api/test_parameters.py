@@ -173,9 +173,10 @@ RANGE = {"from": "2026-11-01", "to": "2026-11-03"}
 PLAIN = {"property": "a", "operator": "is_set"}
 OPERATORS = "must be one of equals, not_equals, in, not_in, contains, not_contains, starts_with,"
 SHAPES = [
-    ({"intervall": "day"}, "intervall", "did you mean `interval`? Known: from, to, timezone, "),
+    ({"intervall": "day"}, "intervall", "did you mean `interval`? Known: "),
     ({"interval": "minute"}, "interval", "must be one of hour, day, week, month"),
-    ({"measure": "median"}, "measure", "must be one of total, unique"),
+    ({"measure": "mode"}, "measure", "must be one of total, unique"),
+    ({"measure": "median"}, "property", "is missing: median is that of a number"),
     ({"breakdown": {"property": "a", "limits": 1}}, "breakdown.limits", "`limit`"),
     ({"breakdown": {"property": "$foo"}}, "breakdown.property", "$event, $kind, $source"),
     ({"where": [{**PLAIN, "values": 1}]}, "where[0].values", "did you mean `value`?"),

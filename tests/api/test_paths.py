@@ -59,7 +59,9 @@ def link(step: int, places: tuple[int, int], names: tuple[str, str], seconds: fl
 
 def test_an_answer_has_the_promised_shape(filled):
     answer = asked(filled, steps=3)
-    assert set(answer) == {*("success", "data", "position", "lag_ms", "query_time_ms", "exact")}
+    assert set(answer) == {
+        *("success", "data", "position", "lag_ms", "query_time_ms", "exact", "previous")
+    }
     assert answer["data"] == {
         "sessions": 3,
         "nodes": [

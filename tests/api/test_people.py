@@ -110,6 +110,7 @@ def test_links_are_told_with_what_came_of_them(shop):
         "verb": "link",
         "ids": ["browser", "ada"],
         "outcome": "linked",
+        "together": True,
         "key_id": None,
         "note": None,
     }

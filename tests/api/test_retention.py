@@ -62,7 +62,7 @@ def test_an_answer_has_the_promised_shape(filled):
     question = {"start_event": "sign up", "return_event": "order", "timezone": "Europe/Berlin"}
     answer = asked(filled, **question, periods=1)
     assert set(answer) == {
-        *("success", "data", "position", "lag_ms", "query_time_ms", "exact", "source"),
+        *("success", "data", "position", "lag_ms", "query_time_ms", "exact", "source", "previous"),
     }
     assert answer["source"] == "rows"
     complete = {"complete": True}

@@ -44,7 +44,9 @@ def asked(tenant, **question: object) -> dict:
 
 def test_an_answer_has_the_promised_shape(filled):
     answer = asked(filled, breakdown={"property": "from", "limit": 1}, timezone="Europe/Berlin")
-    assert set(answer) == {*("success", "data", "position", "lag_ms", "query_time_ms", "exact")}
+    assert set(answer) == {
+        *("success", "data", "position", "lag_ms", "query_time_ms", "exact", "previous")
+    }
     days = ("2026-03-28T00:00:00+01:00", "2026-03-29T00:00:00+01:00")
     two = {
         "sessions": 2,

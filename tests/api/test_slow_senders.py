@@ -18,7 +18,7 @@ from api.ingest_protocol import http_protocol
 from api.reply import Reply, reply
 
 TICK = 0.05
-PATIENCE = Patience(idle=30, head=6, pause=6, whole=16, unread=20, farewell=3)
+PATIENCE = Patience(idle=30, head=6, pause=6, whole=16, unread=80, farewell=3)
 MOST = 4
 
 DIRECT = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"

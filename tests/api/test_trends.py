@@ -49,7 +49,7 @@ def test_an_answer_has_the_promised_shape(filled):
         min_position=1,
     )
     assert set(answer) == {
-        *("success", "data", "position", "lag_ms", "query_time_ms", "exact", "source"),
+        *("success", "data", "position", "lag_ms", "query_time_ms", "exact", "source", "previous"),
     }
     assert answer["success"] is True
     assert answer["exact"] is True
@@ -261,7 +261,7 @@ DEEP = b'{"from":"2026-01-01","to":"2026-01-02","where":' + b"[" * 100_000 + b"]
         ({**RANGE, "intervall": "day"}, "intervall"),
         ({**RANGE, "interval": "minute"}, "interval"),
         ({**RANGE, "interval": "hour", "from": "2000-01-01"}, "interval"),
-        ({**RANGE, "measure": "median"}, "measure"),
+        ({**RANGE, "measure": "mode"}, "measure"),
         ({**RANGE, "timezone": "Mars/Olympus"}, "timezone"),
         ({**RANGE, "timezone": "../../etc/passwd"}, "timezone"),
         ({**RANGE, "timezone": "a\0b"}, "timezone"),
