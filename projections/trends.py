@@ -82,7 +82,7 @@ def plan(
     table: str = TABLE,
 ) -> Plan:
     source = _source(question, buckets, past)
-    parameters = Parameters()
+    parameters = Parameters(now=past.as_of)
     measure = _measure(question.measure, app_number, past.known_at)
     joined = measure.joined.format(cell="cell")
     template = _BROKEN_DOWN if question.breakdown else _ONE
