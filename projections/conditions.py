@@ -177,14 +177,11 @@ def _in_span(json: str, wanted: Span, parameters: Parameters) -> str:
     """As domain/conditions/dates.py reads a date."""
     at = _instant(json, parameters)
     since = f"{parameters.now} + " if wanted.is_relative else ""
-    match wanted.low, wanted.high:
-        case None, high:
-            held = f"{at} < {since}toInt64({high:d})"
-        case low, None:
-            held = f"{at} >= {since}toInt64({low:d})"
-        case low, high:
-            held = f"{at} BETWEEN {since}toInt64({low:d}) AND {since}toInt64({high:d}) - 1"
-    return f"ifNull({held}, 0)"
+    low, high = wanted.low, wanted.high
+    if low is None or high is None:
+        end = f">= {since}toInt64({low:d})" if low is not None else f"< {since}toInt64({high:d})"
+        return f"ifNull({at} {end}, 0)"
+    return f"ifNull({at} BETWEEN {since}toInt64({low:d}) AND {since}toInt64({high - 1:d}), 0)"
 
 
 def _instant(json: str, parameters: Parameters) -> str:

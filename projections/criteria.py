@@ -238,17 +238,17 @@ class _Building:
         n, m = f"n_{name}", f"m_{name}"
         match node:
             case Did(times=times):
-                columns, joined = {n: f"countIf({here})"}, {m: f"sum({n})"}
-                holds = _often(times, m)
+                told = f"countIf({here})", f"sum({n})", _often(times, m)
             case FirstDid(within=window):
-                columns, joined = {n: f"min(if({here}, {_T}, {_NEVER}))"}, {m: f"min({n})"}
-                holds = _lies_in(m, bounds(window, now))
+                held = _lies_in(m, bounds(window, now))
+                told = f"min(if({here}, {_T}, {_NEVER}))", f"min({n})", held
             case Stopped(last=last):
-                columns, joined = {n: f"max(if({here}, {_T}, 0))"}, {m: f"max({n})"}
-                holds = f"{m} > 0 AND {m} < {micros_of(now - read_duration(last, 'last'))}"
-            case Aggregate():
+                edge = micros_of(now - read_duration(last, "last"))
+                told = f"max(if({here}, {_T}, 0))", f"max({n})", f"{m} > 0 AND {m} < {edge}"
+            case _:
                 return self._aggregate(node, _OfEvents(step, limits, {}, {}, here), name)
-        return _OfEvents(step, limits, columns, joined, holds)
+        cell, joined, holds = told
+        return _OfEvents(step, limits, {n: cell}, {m: joined}, holds)
 
     def _aggregate(self, node: Aggregate, clause: _OfEvents, name: str) -> _OfEvents:
         n, m, k, q = (f"{letter}_{name}" for letter in "nmkq")

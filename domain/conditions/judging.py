@@ -262,8 +262,8 @@ def _aggregate(tree: Aggregate, seen: _Seen) -> _Found:
     told = [(lookup(tree.property, event.properties, event.facts), event) for event in events]
     if tree.function == "count_distinct":
         counted = [(key, event) for value, event in told if (key := _key(value)) is not None]
+        used: Sequence[Event] = [event for _, event in counted]
         amount: Fraction | None = Fraction(len({key for key, _ in counted}))
-        used = [event for _, event in counted]
     else:
         numbers = [(n, event) for value, event in told if (n := millionths(value)) is not None]
         amount, used = _reckoned(tree.function, numbers)

@@ -103,8 +103,10 @@ class _Parser:
             raise self._wrong(f"`{words}`")
 
     def _take(self) -> Token:
-        self._at += 1
-        return self._tokens[self._at - 1]
+        """The end is never passed."""
+        token = self._next
+        self._at = min(self._at + 1, len(self._tokens) - 1)
+        return token
 
     def _name(self, what: str) -> str:
         is_plain = self._next.kind == "name" and self._next.text.lower() not in KEYWORDS
@@ -141,10 +143,10 @@ class _Parser:
         if self._next.kind == "string":  # for what is spelt otherwise, `14days`
             return self._take().text
         if self._next.kind == "number":
-            count = self._count()
-            if self._next.kind == "name":
-                return f"{count} {self._take().text}"
-            raise self._wrong("minutes, hours, days or weeks")
+            count, unit = self._count(), self._take()
+            if unit.kind == "name":
+                return f"{count} {unit.text}"
+            raise wrong(self._text, unit.at, "minutes, hours, days or weeks")
         raise self._wrong("a length of time, such as 14 days")
 
     def _moment(self) -> str | int:

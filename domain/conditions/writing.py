@@ -29,7 +29,7 @@ from domain.conditions.words import (
     written_value,
 )
 
-_WORDS = {operator: words for words, operator in OPERATORS}
+_WORDS: dict[str, str] = {operator: words for words, operator in OPERATORS}
 
 
 def written(tree: Tree) -> str:  # noqa: PLR0911  one return for each kind
