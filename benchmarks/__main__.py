@@ -15,6 +15,7 @@ ALL = (
     "rebuild",
     "trends",
     "funnels",
+    "criteria",
     "people",
     "people_pages",
     "people_past",

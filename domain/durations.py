@@ -16,7 +16,7 @@ _UNITS = {
 _FORM = re.compile(rf"([0-9]{{1,9}}) ?({'|'.join(_UNITS)})s?", re.ASCII)
 
 
-def read_duration(text: str, field: str) -> timedelta:
+def read_duration(text: str, field: str, *, most_days: int = MAX_DURATION_DAYS) -> timedelta:
     """A day is 24 hours. Raises Rejected."""
     found = _FORM.fullmatch(text)
     if found is None:
@@ -25,6 +25,6 @@ def read_duration(text: str, field: str) -> timedelta:
         length = int(found[1]) * _UNITS[found[2]]
     except OverflowError:
         length = timedelta.max
-    if not timedelta(0) < length <= timedelta(days=MAX_DURATION_DAYS):
-        raise Rejected(field, f"must be more than nothing and at most {MAX_DURATION_DAYS} days")
+    if not timedelta(0) < length <= timedelta(days=most_days):
+        raise Rejected(field, f"must be more than nothing and at most {most_days} days")
     return length

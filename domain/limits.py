@@ -40,6 +40,15 @@ MAX_PATH_EXCLUSIONS = 50
 MAX_WHERE = 20
 MAX_WHERE_LIST = 100  # values of one condition
 MAX_WHERE_CHARS = 1000  # of a string in a condition
+MAX_PATTERN_CHARS = 200
+MAX_PATTERN_REPEAT = 255  # Postgres has no more
+MAX_PATTERN_SIZE = 1000  # with its repetitions written out; ClickHouse has no more
+MAX_RELATIVE_DAYS = 36_600  # of a date that is told from now: ages too
+MAX_CRITERIA_DEPTH = 8  # so that their JSON is within MAX_DEPTH
+MAX_CRITERIA_NODES = 100
+MAX_CRITERIA_CHARS = 20_000  # of their text form
+MAX_TIMES = 1_000_000  # that something was done
+MAX_SEED_CHARS = 100  # of a sample
 MAX_PAST_IDS = 200_000  # of an app, to list its people as they were
 MAX_WAIT_SECONDS = 10.0  # how long a query waits for its min_position
 

@@ -2,11 +2,14 @@
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from domain.conditions import BUILT_IN, OPPOSITES, Where, key_of
+from domain.conditions.dates import FORM, SECONDS, Span, is_of_dates, micros_of, span
+from domain.conditions.patterns import re2
 
 _COMPARISONS = {"greater": ">", "greater_or_equal": ">=", "less": "<", "less_or_equal": "<="}
 _SEARCHES = {
@@ -17,11 +20,21 @@ _SEARCHES = {
 
 
 class Parameters(dict[str, object]):
-    """Collects values, named prefix0, prefix1, ..., and gives back what stands for each in SQL."""
+    """Collects values, named prefix0, prefix1, ..., and gives back what stands for each in SQL.
+    `now`: what relative dates are reckoned from; None: the engine's clock.
+    """
 
-    def __init__(self, prefix: str = "p") -> None:
+    def __init__(self, prefix: str = "p", *, now: datetime | None = None) -> None:
         super().__init__()
         self._prefix = prefix
+        self._now = now
+
+    @property
+    def now(self) -> str:
+        """Microseconds since 1970."""
+        if self._now is None:
+            return "toUnixTimestamp64Micro(now64(6, 'UTC'))"
+        return f"toInt64({micros_of(self._now):d})"
 
     def text(self, value: str) -> str:
         return self._bound(value, "String")
@@ -59,7 +72,7 @@ def raw(name: str, parameters: Parameters) -> str:
 def number_of(name: str, parameters: Parameters) -> str:
     """A property's number; NULL where it is none."""
     json = raw(name, parameters)
-    return f"if({_number(json)}, JSONExtractFloat({json}), NULL)"
+    return f"if({is_number(json)}, JSONExtractFloat({json}), NULL)"
 
 
 def group_key(name: str, parameters: Parameters) -> str:
@@ -77,7 +90,7 @@ def typed(name: str, key: str) -> str:
     return (
         f"multiIf({key} IN ('', 'null'), NULL,"
         f" startsWith({key}, '\"'), concat('\"', JSONExtractString({key})),"
-        f" {_number(key)}, toString(JSONExtractFloat({key}) + 0), {key})"
+        f" {is_number(key)}, toString(JSONExtractFloat({key}) + 0), {key})"
     )
 
 
@@ -119,12 +132,16 @@ def _on_column(where: Where, held: str, parameters: Parameters) -> str:
         case "equals" | "in":
             values = where.value if where.operator == "in" else [where.value]
             return f"({held} IN ({', '.join(map(parameters.text, values))}))"
+        case "matches":
+            return f"({held} != '' AND match({held}, {parameters.text(re2(where.value))}))"
         case operator:  # none that compares numbers: domain/conditions.py
             value = parameters.text(where.value)
             return f"({_SEARCHES[operator].format(text=held, value=value)})"
 
 
-def _on_json(where: Where, json: str, parameters: Parameters) -> str:
+def _on_json(  # noqa: PLR0911  one return for each kind
+    where: Where, json: str, parameters: Parameters
+) -> str:
     match where.operator:
         case "is_set":
             return f"({json} NOT IN ('', 'null'))"
@@ -135,10 +152,18 @@ def _on_json(where: Where, json: str, parameters: Parameters) -> str:
             value = parameters.text(where.value)
             found = _SEARCHES[operator].format(text=f"JSONExtractString({json})", value=value)
             return f"(startsWith({json}, '\"') AND {found})"
+        case "matches":
+            found = f"match(JSONExtractString({json}), {parameters.text(re2(where.value))})"
+            return f"(startsWith({json}, '\"') AND {found})"
+        case "between":
+            low, high = map(parameters.number, where.value)
+            return f"({is_number(json)} AND JSONExtractFloat({json}) BETWEEN {low} AND {high})"
+        case operator if is_of_dates(operator):
+            return _in_span(json, span(operator, where.value), parameters)
         case operator:
             value = parameters.number(where.value)
             return (
-                f"({_number(json)} AND JSONExtractFloat({json}) {_COMPARISONS[operator]} {value})"
+                f"({is_number(json)} AND JSONExtractFloat({json}) {_COMPARISONS[operator]} {value})"
             )
 
 
@@ -159,8 +184,38 @@ def _one_of(json: str, values: Sequence[Any], parameters: Parameters) -> Iterato
     if numbers:
         # IN compares bits, and minus zero has others than zero; adding zero makes it zero.
         found = f"JSONExtractFloat({json}) + 0 IN ({', '.join(numbers)})"
-        yield f"({_number(json)} AND {found})"
+        yield f"({is_number(json)} AND {found})"
 
 
-def _number(json: str) -> str:
+def is_number(json: str) -> str:
     return f"(ascii({json}) BETWEEN 45 AND 57)"  # begins with a digit or a minus
+
+
+def _in_span(json: str, wanted: Span, parameters: Parameters) -> str:
+    """As domain/conditions/dates.py reads a date."""
+    at = _instant(json, parameters)
+    since = f"{parameters.now} + " if wanted.is_relative else ""
+    low, high = wanted.low, wanted.high
+    if low is None or high is None:
+        end = f">= {since}toInt64({low:d})" if low is not None else f"< {since}toInt64({high:d})"
+        return f"ifNull({at} {end}, 0)"
+    return f"ifNull({at} BETWEEN {since}toInt64({low:d}) AND {since}toInt64({high - 1:d}), 0)"
+
+
+def _instant(json: str, parameters: Parameters) -> str:
+    """Microseconds since 1970; NULL for what is no date."""
+    groups = f"extractGroups(JSONExtractString({json}), {parameters.text(FORM)})"
+    numbers = [f"toInt64OrZero({groups}[{place}])" for place in range(1, 9)]
+    _, hour, minute, second, _, _, hours, minutes = numbers
+    seconds = (
+        f"toInt64(toInt32(toDate32OrNull({groups}[1]))) * 86400"
+        f" + {hour} * 3600 + {minute} * 60 + {second}"
+        f" + if({groups}[6] = '-', 1, -1) * ({hours} * 3600 + {minutes} * 60)"
+    )
+    fraction = f"toInt64OrZero(substring(concat({groups}[5], '000000'), 1, 6))"
+    number = f"JSONExtractFloat({json})"
+    in_range = f"{is_number(json)} AND {number} >= {SECONDS[0]} AND {number} < {SECONDS[1]}"
+    return (
+        f"multiIf(startsWith({json}, '\"'), ({seconds}) * 1000000 + {fraction},"
+        f" {in_range}, toInt64(floor({number} * 1000000.)), NULL)"
+    )

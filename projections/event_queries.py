@@ -61,7 +61,7 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 def newest(wanted: EventFilter, *, since: date | None, limit: int) -> Query:
     """Newest first by (ts, position). `since`: a day by which the caller knows the page is full."""
-    parameters = Parameters()
+    parameters = Parameters(now=wanted.past.as_of)
     conditions = _conditions(wanted, parameters)
     if since is not None:
         conditions.append(f"day >= toDate('{since:%Y-%m-%d}')")
@@ -74,7 +74,7 @@ def newest(wanted: EventFilter, *, since: date | None, limit: int) -> Query:
 
 def days(wanted: EventFilter) -> Query:
     """(day, count), newest first, from the rollup: where a page's worth of events lies."""
-    parameters = Parameters()
+    parameters = Parameters(now=wanted.past.as_of)
     conditions = [f"app_number = {wanted.app_number:d}", *up_to(wanted.past)]
     if wanted.event is not None:
         conditions.append(f"event = {parameters.text(wanted.event)}")

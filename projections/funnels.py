@@ -49,7 +49,7 @@ def plan(
     question: Question, asked: Asked, *, app_number: int, past: Past = NOW, table: str = TABLE
 ) -> Query:
     """Rows: (other, value, persons by step, seconds to each further step of those who took it)."""
-    parameters = Parameters()
+    parameters = Parameters(now=past.as_of)
     seen = _events(question, asked, parameters, app_number=app_number, past=past, table=table)
     counted = _grouped(question, _persons(question, seen))
     return Query(f"WITH {scalars(app_number, past.known_at)} {counted}", dict(parameters))

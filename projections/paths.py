@@ -62,7 +62,7 @@ def plan(
     """Rows: (step of the target, origin, target, sessions, microseconds between the two, sessions
     that begin or end there); '' is no event, None one below the first.
     """
-    parameters = Parameters()
+    parameters = Parameters(now=past.as_of)
     conditions = all_of(question.where, parameters)
     if question.exclude:
         conditions.append(f"event NOT IN ({', '.join(map(parameters.text, question.exclude))})")

@@ -60,7 +60,7 @@ def plan(
     """Rows: (other, value, cohort, size, returned in its own unit, [(unit, returned, of these
     returned in its own unit too)]); units are told by the second at which they start.
     """
-    parameters = Parameters()
+    parameters = Parameters(now=past.as_of)
     seen = _Events(
         app_number=app_number,
         past=past,

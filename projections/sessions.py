@@ -67,7 +67,7 @@ def plan(
     table: str = TABLE,
 ) -> Query:
     """Rows: (other, value, bucket's start or 0 for all, and the fields of Counted)."""
-    parameters = Parameters()
+    parameters = Parameters(now=past.as_of)
     conditions = all_of(question.where, parameters)
     if question.event is not None:
         conditions.append(f"event = {parameters.text(question.event)}")

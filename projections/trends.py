@@ -52,7 +52,7 @@ def plan(
 ) -> Plan:
     looked_at = _looked_at(question, buckets)
     source = _source(question, looked_at, past)
-    parameters = Parameters()
+    parameters = Parameters(now=past.as_of)
     measure = aggregate(measured(question), app_number, past.known_at, parameters)
     joined = measure.joined.format(cell="cell")
     template = _BROKEN_DOWN if question.breakdown else _ONE

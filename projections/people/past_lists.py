@@ -45,7 +45,8 @@ class _Person(NamedTuple):
 
 def list_persons(then: Then, wanted: Wanted) -> Page:
     """Raises TooHeavy."""
-    found = [one for one in _persons(then).values() if _is_wanted(one, wanted)]
+    now = then.past.as_of or then.connection.execute(select(func.now())).scalar_one()
+    found = [one for one in _persons(then).values() if _is_wanted(one, wanted, now)]
     keyed = sorted((_place(wanted, _key(one, wanted), one.number), one) for one in found)
     if wanted.after is not None:
         last = _place(wanted, *wanted.after)
@@ -81,13 +82,13 @@ def _check_size(then: Then) -> None:
             )
 
 
-def _is_wanted(one: _Person, wanted: Wanted) -> bool:
+def _is_wanted(one: _Person, wanted: Wanted, now: datetime) -> bool:
     if wanted.search is not None and not _is_searched(one, wanted.search):
         return False
     if not wanted.where:
         return True
     traits = shown.values(one.traits)
-    return all(matches(where, traits, {}) for where in wanted.where)
+    return all(matches(where, traits, {}, now) for where in wanted.where)
 
 
 def _is_searched(one: _Person, search: str) -> bool:

@@ -1,5 +1,7 @@
 """One condition, two readings: in memory and in ClickHouse."""
 
+from datetime import UTC, datetime, timedelta
+
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -36,8 +38,50 @@ OF_FACTS = st.one_of(
     ),
     st.builds(Where, FACT, st.sampled_from(["is_set", "is_not_set"])),
 )
+NOW = datetime(2026, 3, 14, 12, 0, 0, 123456, tzinfo=UTC)
+# Around now and the ends of 14 days before and after it.
+MOMENT = st.builds(
+    lambda days, micros: NOW + timedelta(days=days, microseconds=micros),
+    st.sampled_from([-14, -1, 0, 14]),
+    st.integers(-2, 2),
+)
+OFFSETS = ["Z", "", "+00", "z"]
+DATE = st.one_of(
+    st.builds(lambda at, end: at.isoformat()[:26] + end, MOMENT, st.sampled_from(OFFSETS)),
+    st.datetimes().map(lambda at: f"{at}+05:30"),
+    st.from_regex(r"20[0-9][0-9]-[01][0-9]-[0-3][0-9]([T ][0-2][0-9]:[0-5][0-9](Z|-0730)?)?\n?"),
+    MOMENT.map(lambda at: at.timestamp()),
+    st.integers(-3_000_000_000, 11_000_000_000),
+)
+PIECES = (
+    "a b A . \\d \\w \\s \\W \\D [a-c] [^a] [\\d_-] [^\\W] [\\Sx] ß \\. 5 ^ $ (a|5) (?:ß|b)+ a? b*?"
+    " .+ (a*)* [a-z]{2} (ab){1,2} a{0} (|a) [\\]^] \\n € /"
+)
+PIECE = st.sampled_from(PIECES.split())
+PATTERN = st.builds(
+    lambda start, parts: start + "".join(parts),
+    st.sampled_from(["", "(?i)"]),
+    st.lists(PIECE | st.just("|"), min_size=1, max_size=5),
+)
+NEWER = st.one_of(
+    st.builds(Where, KEY, st.sampled_from(["matches", "not_matches"]), PATTERN),
+    st.builds(Where, KEY, st.just("between"), st.lists(NUMBER, min_size=2, max_size=2).map(sorted)),
+    st.builds(
+        Where,
+        KEY,
+        st.sampled_from(["before", "after", "on"]),
+        st.sampled_from(["2026-03-14", 1773489600]) | MOMENT.map(datetime.isoformat),
+    ),
+    st.builds(
+        Where,
+        KEY,
+        st.sampled_from(["in_last", "not_in_last", "in_next", "more_than_ago", "more_than_ahead"]),
+        st.sampled_from(["14 days", "1 day", "2 weeks", "1 minute", "30000 days"]),
+    ),
+)
 CONDITION = st.one_of(
     OF_FACTS,
+    NEWER,
     st.builds(Where, KEY, st.sampled_from(["equals", "not_equals"]), SCALAR),
     st.builds(Where, KEY, st.sampled_from(["in", "not_in"]), st.lists(SCALAR, min_size=1)),
     st.builds(
@@ -56,7 +100,12 @@ CONDITION = st.one_of(
 )
 # Properties that the conditions above often hold for, beside the ones that they rarely do.
 LIKELY = st.fixed_dictionaries(
-    {}, optional={"a": SCALAR | st.dictionaries(MEMBER, SCALAR), "b": SCALAR, "a.b": SCALAR}
+    {},
+    optional={
+        "a": SCALAR | st.dictionaries(MEMBER, SCALAR),
+        "b": SCALAR | DATE,
+        "a.b": DATE | st.text("aAb5ß\n_٣-]^€ /.", max_size=4),
+    },
 )
 
 
@@ -65,8 +114,31 @@ def facts():
     return {"$event": "purchase", "$country": "DE", "$browser": ""}
 
 
+DATES = [
+    "2026-03-14",
+    "2026-03-14T12:00:00.123456Z",
+    "2026-03-14 12:00",
+    "2026-02-28t12:00:00.1234559",
+    "2026-02-28T17:30:00.123456+05:30",
+    "2024-02-29T23:59:59.9-0230",
+    "2026-02-29",
+    "1900-02-29",
+    "2026-03-14T24:00",
+    "2026-03-14T12:00:60",
+    "2026-03-14\n",
+    "20260314",
+    "٢٠٢٦-03-14",
+    "1900-01-01T00:00+23:59",
+    "2299-12-31T23:59:59.999999-23:59",
+    "1899-12-31",
+    1773489600,
+    1773489600.123456,
+    1773489600123,
+    -2208988800,
+    -2208988800.5,
+]
 POOL = ["", "5", "a", "ab", "aß", 5, 5.0, 4.9, 0, -0.0, -3, 2**53, -(2.0**53), True, False]
-WHOLE = [*POOL, None, [], [5], ["a"], {}, {"b": 5}, {"b": "a"}]
+WHOLE = [*POOL, *DATES, None, [], [5], ["a"], {}, {"b": 5}, {"b": "a"}]
 OPERATORS = {
     "equals": POOL,
     "not_equals": POOL,
@@ -80,6 +152,17 @@ OPERATORS = {
     "greater_or_equal": [5, 4.9, 0, 2**53],
     "less": [5, 4.9, 0, 2**53],
     "less_or_equal": [5, 4.9, 0, 2**53],
+    "between": [[0, 5], [4.9, 4.9], [-(2**53), 2**53]],
+    "matches": ["a", "^5$", "^.$", "ß$", "(?i)^A", r"^[^\d]+$", "^$", r"\w\W?$", "^(a|b)*$"],
+    "not_matches": ["a"],
+    "before": ["2026-03-14", "2026-03-14T12:00:00.123456Z", 1773489600],
+    "after": ["2026-03-14", "2026-03-14T12:00:00.123456Z", 1773489600],
+    "on": ["2026-03-14", "2026-03-14T12:00:00.123456Z", 1773489600],
+    "in_last": ["14 days", "1 day", "30000 days"],
+    "not_in_last": ["14 days"],
+    "in_next": ["14 days", "36600 days"],
+    "more_than_ago": ["14 days", "8 hours"],
+    "more_than_ahead": ["1 day"],
     "is_set": [None],
     "is_not_set": [None],
 }
@@ -92,6 +175,8 @@ OPERATORS_OF_FACTS = {
     "not_contains": ["D", "x"],
     "starts_with": ["D", "E"],
     "ends_with": ["D", "E"],
+    "matches": ["D", "^$", "^d"],
+    "not_matches": ["^$"],
     "is_set": [None],
     "is_not_set": [None],
 }
@@ -127,11 +212,11 @@ def test_memory_and_the_engine_agree_about_anything(engine, facts, objects, cond
 
 
 def _assert_agreement(engine, facts, objects, conditions):
-    parameters = Parameters()
+    parameters = Parameters(now=NOW)
     for place, where in enumerate(conditions):
         check(where, str(place))
     found = _asked(engine, facts, objects, all_of(conditions, parameters), parameters)
-    expected = [[matches(where, o, facts) for where in conditions] for o in objects]
+    expected = [[matches(where, o, facts, NOW) for where in conditions] for o in objects]
     assert found == expected
 
 
@@ -208,6 +293,23 @@ WRONG = [
     ("p", "starts_with", 5, "value"),
     ("p", "greater", "5", "value"),
     ("p", "less", True, "value"),
+    ("p", "between", 5, "value"),
+    ("p", "between", [1], "value"),
+    ("p", "between", [1, "5"], "value[1]"),
+    ("p", "between", [2, 1], "value"),
+    ("p", "matches", 5, "value"),
+    ("p", "matches", "", "value"),
+    ("p", "matches", "a" * 201, "value"),
+    ("p", "before", "yesterday", "value"),
+    ("p", "on", True, "value"),
+    ("p", "after", "1999-12-31", "value"),
+    ("p", "in_last", 14, "value"),
+    ("p", "in_next", "14", "value"),
+    ("p", "more_than_ago", "0 days", "value"),
+    ("p", "more_than_ahead", "36601 days", "value"),
+    ("$event", "between", [1, 2], "operator"),
+    ("$event", "before", "2026-03-14", "operator"),
+    ("$event", "not_in_last", "14 days", "operator"),
     ("p", "is_set", 1, "value"),
     ("$foo", "is_set", None, "property"),
     ("$", "is_set", None, "property"),
@@ -276,3 +378,53 @@ def test_built_in_facts_hide_properties_of_their_name():
     parameters = Parameters()
     assert all_of([Where("$country", "equals", "DE")], parameters) == ["(country IN ({p0:String}))"]
     assert parameters == {"p0": "DE"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["2026-03-14T12:00:00.123456Z", "2026-03-14T14:00:00.123456+02:00", 1773489600.123456],
+)
+def test_now_is_in_the_last_and_in_the_next_days_and_so_is_their_end(given):
+    def holds(operator, of):
+        return matches(Where("at", operator, "1 day"), {"at": given}, {}, of)
+
+    day, instant = timedelta(days=1), timedelta(microseconds=1)
+    assert holds("in_last", NOW)
+    assert holds("in_next", NOW)
+    assert holds("in_last", NOW + day)
+    assert not holds("more_than_ago", NOW + day)
+    assert not holds("in_last", NOW + day + instant)
+    assert holds("more_than_ago", NOW + day + instant)
+    assert holds("in_next", NOW - day)
+    assert not holds("more_than_ahead", NOW - day)
+    assert not holds("in_next", NOW - day - instant)
+    assert holds("more_than_ahead", NOW - day - instant)
+
+
+def test_a_date_as_a_value_is_the_whole_day_in_utc_and_a_time_is_an_instant():
+    def holds(operator, value, at):
+        return matches(Where("at", operator, value), {"at": at}, {})
+
+    last, next_ = "2026-03-14T23:59:59.999999Z", "2026-03-15T00:00:00Z"
+    assert holds("on", "2026-03-14", last)
+    assert not holds("on", "2026-03-14", next_)
+    assert not holds("after", "2026-03-14", last)
+    assert holds("after", "2026-03-14", next_)
+    assert not holds("before", "2026-03-15", next_)
+    assert holds("before", "2026-03-15", last)
+    assert holds("on", "2026-03-15T01:00:00+01:00", next_)
+    assert not holds("on", "2026-03-15T00:00:00Z", last)
+
+
+def test_without_an_instant_given_the_engine_takes_its_clock(engine):
+    today = datetime.now(UTC)
+    objects = [{"at": (today + timedelta(days=days)).isoformat()} for days in (-2, -0.5, 0.5, 2)]
+    parameters = Parameters()
+    asked = all_of([Where("at", "in_last", "1 day"), Where("at", "in_next", "1 day")], parameters)
+    found = _asked(engine, {}, objects, asked, parameters)
+    assert found == [[False, False], [True, False], [False, True], [False, False]]
+
+
+def test_a_relative_date_in_memory_needs_to_know_when_it_is_asked():
+    with pytest.raises(ValueError, match="needs to know when"):
+        matches(Where("at", "in_last", "1 day"), {"at": 1773489600}, {})

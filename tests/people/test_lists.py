@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Text, cast, literal, select
+from sqlalchemy import Text, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from domain.conditions import Where, matches
@@ -17,6 +17,7 @@ from projections.people.trait_conditions import all_of, check_traits
 from tests.analytics.test_conditions import (
     CONDITION,
     LIKELY,
+    NOW,
     OF_FACTS,
     OPERATORS,
     PROPERTIES,
@@ -34,11 +35,12 @@ def agree(engine):
     def asked(objects, conditions):
         check_traits(conditions)
         objects = [msgspec.json.decode(_without_nul(one)) for one in objects]
+        given_ = cast(literal(msgspec.json.encode(objects).decode(), Text()), JSONB)
+        traits = func.jsonb_array_elements(given_, type_=JSONB()).column_valued("traits")
         with engine.connect() as connection:
-            for traits in objects:
-                given_ = cast(literal(msgspec.json.encode(traits).decode(), Text()), JSONB)
-                row = connection.execute(select(*all_of(conditions, given_))).one()
-                assert list(row) == [matches(where, traits, {}) for where in conditions]
+            found = connection.execute(select(*all_of(conditions, traits, now=NOW))).all()
+        for one, row in zip(objects, found, strict=True):
+            assert list(row) == [matches(where, one, {}, NOW) for where in conditions]
 
     return asked
 

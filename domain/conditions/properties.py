@@ -15,10 +15,15 @@ operators are the exact opposite of the positive ones, so they hold where the pr
 import math
 import operator
 from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import msgspec
 
+from domain.conditions.automata import automaton
+from domain.conditions.dates import ABSOLUTE, RELATIVE, check_date, lies_in, span
+from domain.conditions.patterns import check_pattern
 from domain.errors import Rejected
 from domain.json_objects import NOT_EXACT
 from domain.limits import MAX_KEY_CHARS, MAX_NUMBER, MAX_WHERE, MAX_WHERE_CHARS, MAX_WHERE_LIST
@@ -37,6 +42,17 @@ Operator = Literal[
     "greater_or_equal",
     "less",
     "less_or_equal",
+    "between",  # [low, high], both included
+    "matches",  # a pattern: domain/conditions/patterns.py
+    "not_matches",
+    "before",  # a date or a time: domain/conditions/dates.py
+    "after",
+    "on",
+    "in_last",  # a length of time such as "14 days"
+    "not_in_last",
+    "in_next",
+    "more_than_ago",
+    "more_than_ahead",
     "is_set",  # no value
     "is_not_set",
 ]
@@ -44,6 +60,8 @@ OPPOSITES: dict[str, Operator] = {
     "not_equals": "equals",
     "not_in": "in",
     "not_contains": "contains",
+    "not_matches": "matches",
+    "not_in_last": "in_last",
     "is_not_set": "is_set",
 }
 BUILT_IN = (
@@ -59,7 +77,9 @@ BUILT_IN = (
     "$os",
     "$device",
 )
-_OF_NUMBERS = ("greater", "greater_or_equal", "less", "less_or_equal")  # facts are no numbers
+# Facts are neither numbers nor dates.
+_OF_NUMBERS = ("greater", "greater_or_equal", "less", "less_or_equal", "between")
+_OF_DATES = (*ABSOLUTE, *RELATIVE, "not_in_last")
 
 
 class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,8 +101,9 @@ def check(where: Where, field: str) -> None:
     if where.operator not in get_args(Operator):
         raise Rejected(f"{field}.operator", f"must be one of {', '.join(get_args(Operator))}")
     is_fact = where.property in BUILT_IN
-    if is_fact and where.operator in _OF_NUMBERS:
-        issue = f"compares numbers, and {where.property} is text"
+    if is_fact and where.operator in (*_OF_NUMBERS, *_OF_DATES):
+        kind = "numbers" if where.operator in _OF_NUMBERS else "dates"
+        issue = f"compares {kind}, and {where.property} is text"
         raise Rejected(f"{field}.operator", issue)
     _check_value(OPPOSITES.get(where.operator, where.operator), where.value, f"{field}.value")
     if is_fact and where.value is not None:
@@ -106,8 +127,16 @@ def _check_text(where: Where, field: str) -> None:
         raise Rejected(field, "is empty text, which no fact is; ask with is_not_set")
 
 
-def _check_value(name: Operator, value: Any, field: str) -> None:
+def _check_value(name: Operator, value: Any, field: str) -> None:  # noqa: C901, PLR0912  one case for each kind
     match name:
+        case "between":
+            _check_pair(value, field)
+        case "matches":
+            if not isinstance(value, str):
+                raise Rejected(field, "must be a pattern, such as `^[a-z]+@acme\\.com$`")
+            check_pattern(value, field)
+        case name if name in _OF_DATES:
+            check_date(name, value, field)
         case "equals":
             _check_scalar(value, field)
         case "in":
@@ -122,6 +151,15 @@ def _check_value(name: Operator, value: Any, field: str) -> None:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise Rejected(field, "must be a number")
             _check_number(value, field)
+
+
+def _check_pair(value: Any, field: str) -> None:
+    if not isinstance(value, list | tuple) or len(value) != len(("low", "high")):
+        raise Rejected(field, "must be a list of two numbers: the lowest and the highest")
+    for place, one in enumerate(value):
+        _check_value("greater", one, f"{field}[{place}]")
+    if value[1] < value[0]:
+        raise Rejected(field, "must have the lower number first")
 
 
 def _check_number(value: float, field: str) -> None:
@@ -155,13 +193,27 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-def matches(where: Where, properties: Mapping[str, Any], facts: Mapping[str, str]) -> bool:
-    """`properties` is the decoded JSON, `facts` those of BUILT_IN ("" for one not known)."""
+def matches(
+    where: Where,
+    properties: Mapping[str, Any],
+    facts: Mapping[str, str],
+    now: datetime | None = None,
+) -> bool:
+    """`properties` is the decoded JSON, `facts` those of BUILT_IN ("" for one not known). `now` is
+    what relative dates are reckoned from; without it one raises ValueError.
+    """
     if where.operator in OPPOSITES:
         positive = Where(where.property, OPPOSITES[where.operator], where.value)
-        return not matches(positive, properties, facts)
+        return not matches(positive, properties, facts, now)
     found = lookup(where.property, properties, facts)
-    return found is not None and _holds(where.operator, found, where.value)
+    if found is None:
+        return False
+    if where.operator in _OF_DATES:
+        return lies_in(_span(where.operator, where.value), found, now)
+    return _holds(where.operator, found, where.value)
+
+
+_span = lru_cache(maxsize=1024)(span)
 
 
 def lookup(name: str, properties: Mapping[str, Any], facts: Mapping[str, str]) -> Any:
@@ -184,7 +236,7 @@ def key_of(name: str) -> str:
     return name.removeprefix("$") if name.startswith("$$") else name
 
 
-def _holds(name: Operator, found: Any, value: Any) -> bool:
+def _holds(name: Operator, found: Any, value: Any) -> bool:  # noqa: PLR0911  one for each kind
     match name:
         case "is_set":
             return True
@@ -194,6 +246,10 @@ def _holds(name: Operator, found: Any, value: Any) -> bool:
             return any(_equal(found, one) for one in value)
         case "contains" | "starts_with" | "ends_with":
             return isinstance(found, str) and _TEXT[name](found, value)
+        case "matches":
+            return isinstance(found, str) and automaton(value).found_in(found)
+        case "between":
+            return _is_number(found) and float(value[0]) <= float(found) <= float(value[1])
         case _:
             return _is_number(found) and _NUMBER[name](float(found), float(value))
 

@@ -1,0 +1,347 @@
+"""Who fulfils criteria (domain/conditions/tree.py), from ClickHouse.
+
+Each clause becomes a bitmap of persons: all clauses on what a person did from one reading of the
+events that any of them needs, grouped by number and then by person; sequences from a reading each;
+traits from person_traits. The tree is then an algebra of bitmaps. A clause that also holds of
+somebody who did nothing is asked the other way round: all persons but those of whom it does not.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from domain.conditions.dates import micros_of
+from domain.conditions.judging import Person, evaluate, millionths
+from domain.conditions.tree import (
+    Aggregate,
+    AllOf,
+    AnyOf,
+    Bounds,
+    Did,
+    FirstDid,
+    InSequence,
+    Member,
+    Not,
+    OfTrait,
+    Sample,
+    Step,
+    Stopped,
+    Times,
+    Tree,
+    as_where,
+    bounds,
+)
+from domain.durations import read_duration
+from domain.past import NOW, Past
+from projections import person_traits
+from projections.conditions import Parameters, all_of, column, group_key, is_number, raw, typed
+from projections.event_queries import Query, up_to, within
+from projections.events import TABLE
+from projections.person_map import numbers_of, person, scalars
+
+_T = "toUnixTimestamp64Micro(ts)"
+_NEVER = 2**62
+_MICROSECOND = timedelta(microseconds=1)
+_EVERYONE = "everyone"
+_NOBODY = Person(0, {}, ())
+
+
+class Tables(NamedTuple):
+    events: str = TABLE
+    traits: str = person_traits.TABLE
+
+
+class Asked(NamedTuple):
+    """`ids`: how many distinct ids the app has (as of `past`); their numbers are 1 to that.
+    `members_of`: of each segment that the criteria name, SQL whose rows are (person). `among`: only
+    these persons are asked about; None: all.
+    """
+
+    app_number: int
+    ids: int
+    now: datetime
+    past: Past = NOW
+    members_of: Mapping[str, str] = {}
+    among: Sequence[int] | None = None
+    tables: Tables = Tables()
+
+
+def members(tree: Tree, asked: Asked) -> Query:
+    """Rows: (person), the number of each that the criteria hold of, in any order. The criteria were
+    checked.
+    """
+    building = _Building(asked)
+    held = building.bitmap(tree)
+    sources = building.sources()
+    known = scalars(asked.app_number, asked.past.known_at)
+    # A state in a WITH would be reckoned anew for each mention; of a source it is there.
+    rows = " CROSS JOIN ".join(f"({source}) AS s{n}" for n, source in enumerate(sources))
+    sql = (
+        f"WITH {known} SELECT arrayJoin(bitmapToArray(bitmapAnd({_EVERYONE}, {held}))) AS person"
+        f" FROM {rows}"
+    )
+    return Query(sql, dict(building.parameters))
+
+
+class _OfEvents(NamedTuple):
+    """A clause on single events. `columns` of a number, joined to those of a person; `holds` is
+    about the latter.
+    """
+
+    step: Step
+    within: Bounds
+    columns: Mapping[str, str]
+    joined: Mapping[str, str]
+    holds: str
+
+
+class _Building:
+    def __init__(self, asked: Asked) -> None:
+        self.parameters = Parameters(now=asked.now)
+        self._asked = asked
+        self._count = 0
+        self._of_events: dict[str, _OfEvents] = {}
+        self._of_traits: dict[str, str] = {}
+        self._others: list[str] = []
+
+    # --- the algebra -------------------------------------------------------------------------
+
+    def bitmap(self, tree: Tree) -> str:
+        match tree:
+            case AllOf(conditions=parts):
+                return self._joined("bitmapAnd", parts)
+            case AnyOf(conditions=parts):
+                return self._joined("bitmapOr", parts)
+            case Not(condition=part):
+                return f"bitmapAndnot({_EVERYONE}, {self.bitmap(part)})"
+            case _:
+                return self._clause(tree)
+
+    def _joined(self, how: str, parts: Sequence[Tree]) -> str:
+        first, *others = map(self.bitmap, parts)
+        for other in others:
+            first = f"{how}({first}, {other})"
+        return first
+
+    def _clause(
+        self,
+        node: OfTrait | Did | FirstDid | Stopped | InSequence | Aggregate | Member | Sample,
+    ) -> str:
+        name = f"b{self._count}"
+        self._count += 1
+        match node:
+            case Member(segment=segment):
+                rows = self._asked.members_of[segment]
+                self._others.append(
+                    f"SELECT groupBitmapState(toUInt64(person)) AS {name} FROM ({rows})"
+                )
+            case Sample():
+                self._others.append(self._sample(node, name))
+            case InSequence():
+                self._others.append(self._sequence(node, name))
+            case _:
+                return self._or_all_but(node, name)
+        return name
+
+    def _or_all_but(self, node: OfTrait | Did | FirstDid | Stopped | Aggregate, name: str) -> str:
+        is_default = evaluate(node, _NOBODY, self._asked.now, lambda _: False)
+        opposite = "NOT " if is_default else ""
+        if isinstance(node, OfTrait):
+            (held,) = all_of([as_where(node)], self.parameters)
+            self._of_traits[name] = f"{opposite}({held})"
+        else:
+            clause = self._on_events(node, name)
+            self._of_events[name] = clause._replace(holds=f"{opposite}({clause.holds})")
+        return f"bitmapAndnot({_EVERYONE}, {name})" if is_default else name
+
+    # --- where bitmaps come from -------------------------------------------------------------
+
+    def sources(self) -> list[str]:
+        """Queries of one row each, whose columns are bitmaps."""
+        found = [self._everyone(), *self._others]
+        if self._of_events:
+            found.append(self._events())
+        if self._of_traits:
+            found.append(self._traits())
+        return found
+
+    def _everyone(self) -> str:
+        if self._asked.among is None:
+            rows = f"SELECT number FROM numbers(1, {self._asked.ids:d})"
+        else:
+            rows = f"SELECT arrayJoin({self._persons()}) AS number"
+        rows += f" WHERE number BETWEEN 1 AND {self._asked.ids:d}"
+        return f"SELECT bitmapAndnot(groupBitmapState(number), moved) AS {_EVERYONE} FROM ({rows})"
+
+    def _persons(self) -> str:
+        numbers = ", ".join(f"{number:d}" for number in self._asked.among or ())
+        return f"CAST([{numbers}], 'Array(UInt64)')"
+
+    def _traits(self) -> str:
+        asked = self._asked
+        narrowed = [] if asked.among is None else [f"person IN {self._persons()}"]
+        rows = person_traits.latest(
+            asked.app_number, asked.past.known_at, table=asked.tables.traits, conditions=narrowed
+        )
+        bitmaps = ", ".join(
+            f"groupBitmapStateIf(person, {holds}) AS {name}"
+            for name, holds in self._of_traits.items()
+        )
+        return f"SELECT {bitmaps} FROM ({rows})"
+
+    def _events(self) -> str:
+        clauses = self._of_events
+        columns = [f"{sql} AS {n}" for c in clauses.values() for n, sql in c.columns.items()]
+        joined = [f"{sql} AS {n}" for c in clauses.values() for n, sql in c.joined.items()]
+        bitmaps = [
+            f"groupBitmapStateIf(person, {clause.holds}) AS {name}"
+            for name, clause in clauses.items()
+        ]
+        rows = (
+            f"SELECT pid0, {', '.join(columns)} FROM {self._asked.tables.events}"
+            f" WHERE {self._needed([(c.step, c.within) for c in clauses.values()])} GROUP BY pid0"
+        )
+        who = person(self._asked.app_number, self._asked.past.known_at)
+        rows = f"SELECT {who} AS person, {', '.join(joined)} FROM ({rows}) GROUP BY person"
+        return f"SELECT {', '.join(bitmaps)} FROM ({rows})"
+
+    def _needed(self, steps: Sequence[tuple[Step, Bounds]]) -> str:
+        """Which rows any of the steps reads: by event and time, which the index knows."""
+        asked = self._asked
+        conditions = [f"app_number = {asked.app_number:d}", *up_to(asked.past)]
+        if asked.among is not None:
+            whose = numbers_of(self._persons(), asked.app_number, asked.past.known_at)
+            conditions.append(f"pid0 IN ({whose})")
+        lows = [limits.low for _, limits in steps]
+        low = None if None in lows else min(one for one in lows if one is not None)
+        conditions += within(low, max(limits.high for _, limits in steps))
+        ways = dict.fromkeys(" AND ".join(self._of_index(*step)) or "1" for step in steps)
+        if "1" not in ways:
+            conditions.append(f"({' OR '.join(f'({way})' for way in ways)})")
+        return " AND ".join(conditions)
+
+    def _of_index(self, step: Step, limits: Bounds) -> list[str]:
+        named = [] if step.event is None else [f"event = {self.parameters.text(step.event)}"]
+        return named + within(limits.low, limits.high)
+
+    def _is_step(self, step: Step, limits: Bounds) -> str:
+        held = [*self._of_index(step, limits), *all_of(step.where, self.parameters)]
+        return f"({' AND '.join(held)})"
+
+    # --- clauses on single events --------------------------------------------------------------
+
+    def _on_events(self, node: Did | FirstDid | Stopped | Aggregate, name: str) -> _OfEvents:
+        step, now = Step(node.event, node.where), self._asked.now
+        ever = bounds(None, now)
+        limits = ever if isinstance(node, FirstDid | Stopped) else bounds(node.within, now)
+        here = self._is_step(step, limits)
+        n, m = f"n_{name}", f"m_{name}"
+        match node:
+            case Did(times=times):
+                told = f"countIf({here})", f"sum({n})", _often(times, m)
+            case FirstDid(within=window):
+                held = _lies_in(m, bounds(window, now))
+                told = f"min(if({here}, {_T}, {_NEVER}))", f"min({n})", held
+            case Stopped(last=last):
+                edge = micros_of(now - read_duration(last, "last"))
+                told = f"max(if({here}, {_T}, 0))", f"max({n})", f"{m} > 0 AND {m} < {edge}"
+            case _:
+                return self._aggregate(node, _OfEvents(step, limits, {}, {}, here), name)
+        cell, joined, holds = told
+        return _OfEvents(step, limits, {n: cell}, {m: joined}, holds)
+
+    def _aggregate(self, node: Aggregate, clause: _OfEvents, name: str) -> _OfEvents:
+        n, m, k, q = (f"{letter}_{name}" for letter in "nmkq")
+        here = clause.holds
+        if node.function == "count_distinct":
+            key, is_there = self._distinct(node.property)
+            columns = {n: f"uniqExactStateIf({key}, {here} AND {is_there})"}
+            joined = {m: f"toInt128(uniqExactMerge({n})) * 1000000"}
+            return clause._replace(columns=columns, joined=joined, holds=_compared(node, m, "1"))
+        json = raw(node.property, self.parameters)
+        here = f"{here} AND {is_number(json)}"
+        value = f"toInt128(round(JSONExtractFloat({json}) * 1000000.))"
+        how = node.function if node.function in {"min", "max"} else "sum"
+        columns = {n: f"{how}If({value}, {here})", k: f"countIf({here})"}
+        joined = {m: f"{how}If({n}, {k} > 0)", q: f"sum({k})"}
+        holds = _compared(node, m, f"toInt128({q})" if node.function == "avg" else "1")
+        if node.function != "sum":
+            holds = f"{q} > 0 AND {holds}"
+        return clause._replace(columns=columns, joined=joined, holds=holds)
+
+    def _distinct(self, name: str) -> tuple[str, str]:
+        """What tells values apart, and whether there is one that does."""
+        if column(name) is not None:
+            return name.removeprefix("$"), f"{column(name)} != ''"
+        json = group_key(name, self.parameters)
+        return (
+            f"ifNull({typed(name, json)}, '')",
+            f"{json} NOT IN ('', 'null') AND ascii({json}) NOT IN (91, 123)",
+        )
+
+    # --- the others ------------------------------------------------------------------------------
+
+    def _sample(self, node: Sample, name: str) -> str:
+        """domain/conditions/judging.sampled"""
+        text = f"concat({self.parameters.text(node.seed)}, ':', toString(number))"
+        place = f"reinterpretAsUInt64(substring(MD5({text}), 1, 8)) % 10000"
+        rows = f"SELECT arrayJoin(bitmapToArray({_EVERYONE})) AS number FROM ({self._everyone()})"
+        return (
+            f"SELECT groupBitmapStateIf(number, {place} < {round(node.percent * 100):d}) AS {name}"
+            f" FROM ({rows})"
+        )
+
+    def _sequence(self, node: InSequence, name: str) -> str:
+        asked = self._asked
+        length = read_duration(node.within, "within") // _MICROSECOND
+        limits = bounds(node.window, asked.now)
+        begins, ever = self._is_step(node.first, limits), bounds(None, asked.now)
+        follows = self._is_step(node.then, limits._replace(high=ever.high))
+        which = self._needed([(node.first, limits), (node.then, limits._replace(high=ever.high))])
+        who = person(asked.app_number, asked.past.known_at)
+        rows = (
+            f"SELECT {who} AS person, {_T} AS t, position, {begins} AS x, {follows} AS y"
+            f" FROM {asked.tables.events} WHERE {which}"
+        )
+        over = "OVER (PARTITION BY person ORDER BY t, position ROWS BETWEEN"
+        if node.followed:
+            near = f"max(if(x, t, 0)) {over} UNBOUNDED PRECEDING AND 1 PRECEDING)"
+            holds = f"y AND near > 0 AND t - near <= {length}"
+        else:
+            near = f"min(if(y, t, {_NEVER})) {over} 1 FOLLOWING AND UNBOUNDED FOLLOWING)"
+            is_over = f"t + {length} < {micros_of(asked.now)}"
+            holds = f"x AND (near = 0 OR near > t + {length}) AND {is_over}"
+        return (
+            f"SELECT groupBitmapStateIf(person, {holds}) AS {name}"
+            f" FROM (SELECT person, t, x, y, {near} AS near FROM ({rows}))"
+        )
+
+
+def _often(times: Times, count: str) -> str:
+    if times.at_least is not None:
+        return f"{count} >= {times.at_least:d}"
+    if times.at_most is not None:
+        return f"{count} <= {times.at_most:d}"
+    return f"{count} = {times.exactly:d}"
+
+
+def _lies_in(micros: str, limits: Bounds) -> str:
+    held = f"{micros} < {micros_of(limits.high)}"
+    return held if limits.low is None else f"{held} AND {micros} >= {micros_of(limits.low)}"
+
+
+_COMPARISONS = {
+    "greater": ">",
+    "greater_or_equal": ">=",
+    "less": "<",
+    "less_or_equal": "<=",
+    "equals": "=",
+}
+
+
+def _compared(node: Aggregate, millions: str, count: str) -> str:
+    given = node.value if node.operator == "between" else [node.value]
+    low, *high = (f"toInt128('{millionths(one):d}') * {count}" for one in given)
+    if high:
+        return f"{millions} BETWEEN {low} AND {high[0]}"
+    return f"{millions} {_COMPARISONS[node.operator]} {low}"
