@@ -184,7 +184,8 @@ async def _link(adapters: Adapters, writer: Caller, alias: Aliased) -> Linked:
 
 
 _TOLD: Mapping[str, str] = {
-    "linked": "either id now means this person, also in what was sent before",
+    "linked": "either id now means this person, also in what was sent before; a question asked"
+    " with this position as min_position knows of it",
     "already_linked": "they were the same person before",
     "not_linked": "this message was taken before, and the link was cut since; another message_id"
     " links them again",

@@ -20,7 +20,10 @@ def read_duration(text: str, field: str, *, most_days: int = MAX_DURATION_DAYS) 
     """A day is 24 hours. Raises Rejected."""
     found = _FORM.fullmatch(text)
     if found is None:
-        raise Rejected(field, f"must be a number of {', '.join(_UNITS)}s, such as `14 days`")
+        raise Rejected(
+            field,
+            f"must be a number of {', '.join(f'{unit}s' for unit in _UNITS)}, such as `14 days`",
+        )
     try:
         length = int(found[1]) * _UNITS[found[2]]
     except OverflowError:

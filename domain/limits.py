@@ -25,6 +25,7 @@ MAX_RETENTION_DAYS = 2555
 
 MAX_PAGE = 1000
 DEFAULT_PAGE = 50
+MAX_BREAKDOWN_VALUES = 100_000  # buckets times series
 MAX_BREAKDOWN = 100
 MAX_BUCKETS = 10_000
 MAX_DURATION_DAYS = 366  # of a conversion window and the like

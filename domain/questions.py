@@ -8,7 +8,7 @@ import msgspec
 from domain.buckets import Range
 from domain.conditions import Where, check_all, check_property
 from domain.errors import Rejected
-from domain.limits import MAX_BREAKDOWN, MAX_NAME_CHARS, MAX_NUMBER
+from domain.limits import MAX_BREAKDOWN, MAX_BREAKDOWN_VALUES, MAX_NAME_CHARS, MAX_NUMBER
 from domain.moments import check_order, known_zone, midnight, read_moment
 
 
@@ -78,6 +78,14 @@ def previous(question: R, within: Range) -> R:
 def check_event(name: str, field: str) -> None:
     if not 1 <= len(name) <= MAX_NAME_CHARS:
         raise Rejected(field, f"must have 1 to {MAX_NAME_CHARS} characters")
+
+
+def check_size(buckets: int, breakdown: Breakdown | None) -> None:
+    """Of an answer with a value for each bucket and series."""
+    series = breakdown.limit + 1 if breakdown else 1
+    if series > 1 and buckets * series > MAX_BREAKDOWN_VALUES:
+        issue = f"{buckets} buckets of {series} series are more than {MAX_BREAKDOWN_VALUES} values"
+        raise Rejected("breakdown.limit", f"{issue}; ask for less time, longer buckets or fewer")
 
 
 def check_breakdown(breakdown: Breakdown | None) -> None:

@@ -16,7 +16,14 @@ import msgspec
 from domain.buckets import Buckets, Interval, split
 from domain.errors import Rejected
 from domain.limits import MAX_SESSION_GAP_MINUTES
-from domain.questions import Breakdown, Ranged, check_breakdown, check_event, check_range
+from domain.questions import (
+    Breakdown,
+    Ranged,
+    check_breakdown,
+    check_event,
+    check_range,
+    check_size,
+)
 from domain.trends import Kind
 
 
@@ -82,7 +89,9 @@ def check(question: Question) -> Buckets:
     within = check_range(question)
     check_breakdown(question.breakdown)
     read_gap(question.gap_minutes)
-    return split(within, question.interval)
+    buckets = split(within, question.interval)
+    check_size(len(buckets.bounds) - 1, question.breakdown)
+    return buckets
 
 
 def read_gap(minutes: int) -> timedelta:

@@ -8,7 +8,14 @@ import msgspec
 from domain.buckets import Buckets, Interval, split
 from domain.limits import MAX_NUMBER
 from domain.measures import ROLLING, Measure, Measured, check_measure
-from domain.questions import Breakdown, Ranged, check_breakdown, check_event, check_range
+from domain.questions import (
+    Breakdown,
+    Ranged,
+    check_breakdown,
+    check_event,
+    check_range,
+    check_size,
+)
 
 Kind = Literal["all", "value", "none", "other"]  # all: nothing was broken down
 ALL = "$all"  # the label when neither an event nor a breakdown was asked for
@@ -58,7 +65,9 @@ def check(question: Question) -> Buckets:
     within = check_range(question)
     check_breakdown(question.breakdown)
     check_measure(measured(question), question.interval)
-    return split(within, question.interval)
+    buckets = split(within, question.interval)
+    check_size(len(buckets.bounds) - 1, question.breakdown)
+    return buckets
 
 
 def measured(question: Question) -> Measured:

@@ -13,6 +13,7 @@ from domain.nearest import meant
 from domain.sql import Scalar
 from projections.conditions import Parameters
 from projections.sql.functions import AGGREGATES, FUNCTIONS, STARRED, TYPED, WINDOWS
+from projections.sql.given import held
 from projections.sql.names import name_of, quoted
 from projections.sql.parsing import refused
 from projections.sql.types import check_type_text, type_name
@@ -142,7 +143,8 @@ class Expressions(ABC):
         if name not in self._given:
             raise Rejected(f"parameters.{name[:64]}", "stands in the query and is not given")
         if (name, of_type) not in self._used:
-            self._used[name, of_type] = self.bound.typed(self._given[name], of_type)
+            value = held(kind, self._given[name], f"parameters.{name}")
+            self._used[name, of_type] = self.bound.typed(value, of_type)
         return self._used[name, of_type]
 
     def write_function(self, node: exp.Anonymous) -> str:

@@ -61,13 +61,74 @@ def test_a_past_is_that_of_the_log_and_of_who_was_whom(ask):
         ("Array(String)", ["a'b", "\\", ""]),
         ("Array(Int64)", [1, -2]),
         ("Date", "2026-01-31"),
-        ("DateTime64(3, 'UTC')", "2026-01-31 12:00:00.5"),
+        ("Date32", "1900-01-01"),
+        ("UInt8", 255),
+        ("Int8", -128),
+        ("UUID", "0198a3f0-0000-7000-8000-00000000000a"),
     ],
 )
 def test_parameters_come_as_they_were_given(ask, kind, value):
     (row,) = rows(ask(f"SELECT {{x:{kind}}} AS x", x=value))
-    expected = {"Date": value, "DateTime64(3, 'UTC')": "2026-01-31T12:00:00.500Z"}
-    assert row == (expected.get(kind, value),)
+    assert row == (value,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "shown"),
+    [
+        ("DateTime64(3, 'UTC')", "2026-01-31 12:00:00.5", "2026-01-31T12:00:00.500Z"),
+        ("DateTime64(6, 'UTC')", "2026-01-31T12:00:00.123456Z", "2026-01-31T12:00:00.123456Z"),
+        ("DateTime('UTC')", "2026-01-31T12:00:00+01:00", "2026-01-31T11:00:00Z"),
+        ("DateTime('Europe/Berlin')", "2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z"),
+        ("DateTime('Europe/Berlin')", "2026-01-31 12:00:00", "2026-01-31T11:00:00Z"),
+        ("DateTime('UTC')", 1790000000, "2026-09-21T14:13:20Z"),
+        ("Int64", "-9223372036854775808", -(2**63)),
+        ("Decimal(10, 2)", 1.25, 1.25),
+    ],
+)
+def test_times_and_large_numbers_have_several_forms(ask, kind, value, shown):
+    (row,) = rows(ask(f"SELECT {{x:{kind}}} AS x", x=value))
+    assert row == (shown,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("Date", "2026-02-30"),
+        ("Date", "2026-13-45"),
+        ("Date", "2150-01-01"),
+        ("Date", 5),
+        ("Int8", 300),
+        ("UInt8", 256),
+        ("UInt8", -1),
+        ("UInt64", "18446744073709551616"),
+        ("Int64", "9223372036854775808"),
+        ("Int64", 1.5),
+        ("Int64", True),
+        ("String", None),
+        ("String", True),
+        ("String", 5),
+        ("String", ["x"]),
+        ("Bool", 1),
+        ("Float64", "0.1"),
+        ("Decimal(10, 2)", 1.255),
+        ("Decimal(3, 2)", 10),
+        ("Decimal(3)", 1.5),
+        ("UUID", "x"),
+        ("DateTime", "2026-01-31 12:00:00.5"),
+        ("DateTime", "1969-12-31 23:59:59"),
+        ("DateTime64(3)", "soon"),
+        ("Array(String)", "x"),
+        ("Array(String)", ["x", None]),
+        ("Array(Nullable(UInt8))", [None, 256]),
+        ("Array(Array(UInt8))", "[[1]]"),
+        ("Map(String, UInt8)", "{'x':1}"),
+        ("Tuple(UInt8, String)", "(1,'x')"),
+    ],
+)
+def test_a_value_that_its_type_can_not_hold_is_refused(ask, kind, value):
+    with pytest.raises(Rejected) as refused:
+        ask(f"SELECT {{x:{kind}}} AS x", x=value)
+    assert refused.value.field.startswith("parameters.x")
 
 
 def test_parameters_are_values_and_nothing_else(ask):

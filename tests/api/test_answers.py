@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 
 import pytest
 
@@ -91,4 +92,4 @@ def test_a_table_has_the_values_of_the_answer(ask):
 def test_a_value_with_commas_and_quotes_comes_back(ask):
     answer = ask("trends", format="csv", breakdown={"property": "plan"})
     row = next(csv.DictReader(io.StringIO(answer.text)))
-    assert row["series"] == row["series_value"] == 'a "b", c'
+    assert row["series"] == json.loads(row["series_value"]) == 'a "b", c'

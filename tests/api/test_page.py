@@ -97,6 +97,9 @@ def test_the_limits_of_the_page_are_those_in_force():
     )
     assert rows["a page"].startswith(f"{limits.MAX_PAGE} events")
     assert rows["series of a breakdown"].startswith(f"{limits.MAX_BREAKDOWN},")
+    assert rows["values of an answer with a breakdown: buckets times series"] == str(
+        limits.MAX_BREAKDOWN_VALUES
+    )
     assert rows["buckets of a trend"] == str(limits.MAX_BUCKETS)
     assert rows["periods of retention"] == str(limits.MAX_RETENTION_PERIODS)
     assert rows["cohorts times periods"] == str(limits.MAX_RETENTION_CELLS)
