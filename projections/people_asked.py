@@ -4,12 +4,16 @@ They are one bitmap, reckoned once for a query, whatever the question reads: of 
 persons count, and bitmaps of persons, as rollups give them, are intersected with it.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
-from domain.conditions.tree import Tree
+import msgspec
+
+from domain.conditions.tree import AllOf, AnyOf, Member, Not, Tree
 from projections.criteria import Asked, members
 from projections.person_map import person, persons, scalars
+
+Segment: TypeAlias = Tree | Sequence[int]  # the criteria of a live one, the persons of a static one
 
 
 class Among(NamedTuple):
@@ -54,3 +58,27 @@ def those(numbers: str, app_number: int, known_at: int | None, chosen: Among | N
 
 def bound(parameters: Mapping[str, object], chosen: Among | None) -> dict[str, object]:
     return {**parameters, **(chosen.parameters if chosen else {})}
+
+
+def resolved(tree: Tree, find: Callable[[str], Segment]) -> tuple[Tree, dict[str, Sequence[int]]]:
+    """The tree with the criteria of live segments in their place, and the members of static ones.
+    `find` raises for a segment that is not there; none is a member of itself.
+    """
+    lists: dict[str, Sequence[int]] = {}
+
+    def put(node: Tree) -> Tree:
+        match node:
+            case AllOf(conditions=parts) | AnyOf(conditions=parts):
+                return msgspec.structs.replace(node, conditions=tuple(map(put, parts)))
+            case Not(condition=part):
+                return Not(condition=put(part))
+            case Member(segment=segment) if segment not in lists:
+                found = find(segment)
+                if isinstance(found, Sequence):
+                    lists[segment] = found
+                    return node
+                return put(found)
+            case _:
+                return node
+
+    return put(tree), lists
