@@ -10,7 +10,7 @@ from domain.conditions import Where, check_all, check_property
 from domain.conditions.text import parse
 from domain.conditions.tree import AllOf, Member, Tree, check_criteria
 from domain.errors import Rejected
-from domain.limits import MAX_BREAKDOWN, MAX_NAME_CHARS, MAX_NUMBER
+from domain.limits import MAX_BREAKDOWN, MAX_ID_CHARS, MAX_NAME_CHARS, MAX_NUMBER
 from domain.moments import check_order, known_zone, midnight, read_moment
 
 
@@ -81,8 +81,9 @@ def asked_people(question: Ranged) -> Tree | None:
         check_criteria(tree)
     if question.segment is None:
         return tree
+    if not 1 <= len(question.segment) <= MAX_ID_CHARS or "\0" in question.segment:
+        raise Rejected("segment", f"must be an id of 1 to {MAX_ID_CHARS} characters")
     member = Member(segment=question.segment)
-    check_criteria(member, "segment")
     return member if tree is None else AllOf(conditions=(member, tree))
 
 

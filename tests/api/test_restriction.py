@@ -86,13 +86,13 @@ def test_the_time_before_is_compared_for_the_same_persons(filled):
     ("given", "field"),
     [
         ({"criteria": {"type": "did", "evnt": "buy"}}, "criteria.evnt"),
-        ({"criteria": {"type": "dod"}}, "criteria"),
+        ({"criteria": {"type": "dod"}}, "criteria.type"),
         ({"criteria": {"type": "stopped", "last": "soon"}}, "criteria.last"),
         ({"criteria": "bought"}, "criteria"),
         ({"criteria": 5}, "criteria"),
         ({"criteria": {"type": "member", "segment": "none"}}, "segment"),
         ({"segment": "none"}, "segment"),
-        ({"segment": ""}, "segment.segment"),
+        ({"segment": ""}, "segment"),
         ({"explain": True, "format": "csv"}, "explain"),
     ],
 )
