@@ -69,6 +69,7 @@ class Moment(NamedTuple):
     started: float
     steps: list[Step]
     chosen: Among | None = None
+    explains: bool = False
 
     def told(self) -> dict[str, Any]:
         """The fields of Answer, once the query is over."""
@@ -90,6 +91,8 @@ class Moment(NamedTuple):
 
         def ask(query_id: str) -> EngineAnswer:
             told = {**settings, "query_id": query_id}
+            if self.explains:
+                told["wait_end_of_query"] = 1  # else a server tells what was read before it answers
             return self.adapters.analytics.query(plan.sql, plan.parameters, told)
 
         answer = await in_place(self.request, self.adapters, self.app_number, ask)
@@ -118,7 +121,17 @@ async def begin(
     chosen = None
     if tree is not None:
         chosen = await chosen_persons(adapters, app_number, tree, past)
-    return Moment(request, adapters, app_number, past, standing, started, [], chosen)
+    return Moment(
+        request,
+        adapters,
+        app_number,
+        past,
+        standing,
+        started,
+        steps=[],
+        chosen=chosen,
+        explains=question.explain,
+    )
 
 
 async def respond(
