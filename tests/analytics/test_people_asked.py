@@ -26,7 +26,7 @@ from projections import paths as path_plans
 from projections import retention as retention_plans
 from projections import sessions as session_plans
 from projections import trends as trend_plans
-from projections.people_asked import among, rows_of
+from projections.people_asked import among, resolved, rows_of
 from tests.analytics import test_funnels, test_paths, test_retention, test_sessions
 from tests.analytics.generated import SAMPLE, Table, generate, past_of, told, unit_of
 from tests.analytics.stores import fill
@@ -141,6 +141,30 @@ class Asking:
         assert "priority" not in getattr(made, "settings", {})  # the criteria read rows
         given = getattr(made, "settings", {})
         return self.table.ask(made.sql, made.parameters, given), source
+
+
+# --- segments -------------------------------------------------------------------------------------
+
+BOUGHT, OPENED = Did(event=BUY), Did(event="open")
+SEGMENTS = {
+    "buyers": BOUGHT,
+    "both": AllOf(conditions=(Member(segment="buyers"), Member(segment="listed"))),
+    "neither": Not(condition=Member(segment="both")),
+    "listed": LISTED,
+}
+
+
+def test_criteria_of_segments_stand_in_their_place_and_lists_stay_lists():
+    asked = AnyOf(conditions=(OPENED, Member(segment="neither"), Member(segment="listed")))
+    tree, lists = resolved(asked, SEGMENTS.__getitem__)
+    both = AllOf(conditions=(BOUGHT, Member(segment="listed")))
+    assert tree == AnyOf(conditions=(OPENED, Not(condition=both), Member(segment="listed")))
+    assert lists == {"listed": LISTED}
+
+
+def test_a_segment_that_is_not_there_is_told_by_who_looks():
+    with pytest.raises(KeyError, match="gone"):
+        resolved(Not(condition=Member(segment="gone")), SEGMENTS.__getitem__)
 
 
 # --- the five kinds ------------------------------------------------------------------------------
