@@ -96,7 +96,7 @@ def test_dictionaries_are_not_shared_with_others(ask):
 
 
 def test_traits_are_those_of_the_app_and_of_the_past(ask):
-    """Person 1 has a plan from position 5 and another from 40 on; person 4 never had a trait."""
+    """Person 1 has a plan from position 20 and another from 40 on; person 4 never had a trait."""
     asked = (
         "SELECT person_id, JSONExtractString(traits, 'plan') AS plan, traits FROM people"
         " WHERE person_id IN (1, 4) ORDER BY person_id"
@@ -107,7 +107,7 @@ def test_traits_are_those_of_the_app_and_of_the_past(ask):
 
     assert plans() == [(1, "pro"), (4, "")]
     assert plans(known_at=39) == [(1, "free"), (4, "")]
-    assert plans(known_at=4) == [(1, ""), (4, "")]
+    assert plans(known_at=19) == [(1, ""), (4, "")]
     assert rows(ask("SELECT traits FROM people WHERE person_id = 4")) == [("{}",)]
     assert rows(ask("SELECT * FROM people WHERE person_id = 1"))[0][-1] == '{"plan": "pro"}'
 
