@@ -23,6 +23,7 @@ STATUS: dict[type[errors.AppizerError], int] = {
     errors.LinkRefused: 409,
     errors.TooLarge: 413,
     errors.TooHeavy: 422,
+    errors.TooManyQueries: 429,
     errors.Overloaded: 503,
     errors.NotCaughtUp: 504,
 }

@@ -5,23 +5,22 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
-from litestar import Response, get
+from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from api.analytics.answers import READ_MODEL, Answer, Moment, respond
+from api.analytics.answers import Answer, Moment, begin, respond
 from api.analytics.trends import Trends, measure, table
 from api.metrics import MetricShown, Version, find, shown
-from api.time_machine import AsOf, KnownAt, reached, read_past
+from api.time_machine import AsOf, KnownAt
 from api.waiting import MinPosition
 from domain import trends
 from domain.buckets import Interval, Range
 from domain.errors import Rejected
 from domain.limits import MAX_NAME_CHARS
 from domain.metric_values import Measured, question_of, series_of, whole
-from domain.metrics import Resolved, all_in, measured_in, resolve
+from domain.metrics import Metric, Resolved, all_in, measured_in, resolve
 from domain.moments import EXAMPLES
-from domain.past import Past
 from domain.questions import Breakdown
 from domain.trends import Question
 from infrastructure.bootstrap import Adapters
@@ -58,6 +57,7 @@ class MetricValues(Answer, frozen=True, kw_only=True):
 
 @get("/v1/metrics/{metric_id:uuid}/values")
 async def show_values(  # noqa: PLR0913, PLR0917  the query string names them, not a caller
+    request: Request[Any, Any, Any],
     adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     metric_id: FromPath[UUID],
@@ -82,18 +82,17 @@ async def show_values(  # noqa: PLR0913, PLR0917  the query string names them, n
         breakdown=None if breakdown is None else Breakdown(breakdown, breakdown_limit),
         compare=compare,
         format=answer_format,
+        min_position=min_position,
+        known_at=known_at,
+        as_of=as_of,
     )
     buckets = trends.check(question)
-    past = await read_past(adapters, known_at, as_of)
-    moment = await begin(adapters, min_position, past)
-    app_number = reader.app_number or 0
-    resolved, used = await asyncio.to_thread(
-        resolve_as_of, adapters, app_number, metric_id, past, version
-    )
+    moment = await begin(request, adapters, reader, question, also=(metrics.name,))
+    resolved, used = await asyncio.to_thread(resolve_as_of, moment, metric_id, version)
     named = {"metric": used[metric_id], "metrics": [used[key] for key in [*used][1:]]}
 
     async def ask(asked: Question) -> dict[str, Any]:
-        found = await measure_all(adapters, app_number, resolved, asked, past)
+        found = await measure_all(moment, resolved, asked)
         series = series_of(resolved, found, asked)
         return {"data": Trends(series=series), **named}
 
@@ -108,41 +107,34 @@ def given(value: T | None, name: str) -> T:
     return value
 
 
-async def begin(adapters: Adapters, min_position: int | None, past: Past) -> Moment:
-    return Moment.begun(
-        past, await reached(adapters, (READ_MODEL, metrics.name), min_position, past)
-    )
-
-
 def resolve_as_of(
-    adapters: Adapters, app_number: int, metric_id: UUID, past: Past, version: int | None
+    moment: Moment, metric_id: UUID, version: int | None
 ) -> tuple[Resolved, Mapping[UUID, MetricShown]]:
     """And all that it is reckoned from, itself first. Raises NotFound, and Rejected where what its
     formula names is not there any more.
     """
+    adapters, app_number, known_at = moment.adapters, moment.app_number, moment.past.known_at
     seen: dict[UUID, Kept] = {}
 
-    def find_one(other: UUID) -> Any:
+    def find_one(other: UUID) -> Metric | None:
         with adapters.engine.connect() as connection:
-            kept = metrics.find_metric(connection, app_number, other, known_at=past.known_at)
-        if kept is not None:
-            seen[other] = kept
-        return kept and kept.metric
+            kept = metrics.find_metric(connection, app_number, other, known_at=known_at)
+        if kept is None:
+            return None
+        seen[other] = kept
+        return kept.metric
 
-    kept = find(adapters, app_number, metric_id, known_at=past.known_at, version=version)
+    kept = find(adapters, app_number, metric_id, known_at=known_at, version=version)
     resolved = resolve(kept.metric, find_one)
     seen[metric_id] = kept
     return resolved, {key: shown(seen[key]) for key in all_in(resolved)}
 
 
-async def measure_all(
-    adapters: Adapters, app_number: int, resolved: Resolved, asked: Question, past: Past
-) -> Measured:
+async def measure_all(moment: Moment, resolved: Resolved, asked: Question) -> Measured:
     """Raises Rejected for what can't be asked of one of them."""
     found = {}
     for key, metric in measured_in(resolved).items():
-        question = question_of(metric, whole(resolved, asked))
-        found[key], _ = await measure(adapters, app_number, question, past)
+        found[key], _ = await measure(moment, question_of(metric, whole(resolved, asked)))
     return found
 
 

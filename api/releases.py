@@ -12,13 +12,13 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from api import cursors
-from api.analytics.answers import READ_MODEL, Answer, Moment
+from api.analytics.answers import Answer, Moment, begin
 from api.auth import own_app
 from api.metric_values import given, measure_all, resolve_as_of
 from api.metrics import Deleted, MetricShown
 from api.reading import Cursor, Limit
 from api.shapes import check_body
-from api.time_machine import AsOf, KnownAt, reached, read_past
+from api.time_machine import AsOf, KnownAt, reached
 from api.waiting import MinPosition
 from commands import releases as commands
 from domain import releases
@@ -28,6 +28,7 @@ from domain.metric_values import series_of
 from domain.metrics import Resolved
 from domain.moments import known_zone, read_moment
 from domain.past import NOW
+from domain.questions import Asked
 from domain.releases import Impact, NewRelease, Release, check_days
 from domain.trends import Question, Value
 from infrastructure.bootstrap import Adapters
@@ -195,6 +196,7 @@ async def delete_release(
 
 @get("/v1/versions/{version_id:uuid}/impact")
 async def show_impact(  # noqa: PLR0913, PLR0917  the query string names them, not a caller
+    request: Request[Any, Any, Any],
     adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     version_id: FromPath[UUID],
@@ -208,15 +210,12 @@ async def show_impact(  # noqa: PLR0913, PLR0917  the query string names them, n
     metric_id = given(metric, "metric")
     check_days(days)
     zone = ZoneInfo(known_zone(timezone))
-    past = await read_past(adapters, known_at, as_of)
-    names = (READ_MODEL, metrics.name, kept.name)
-    moment = Moment.begun(past, await reached(adapters, names, min_position, past))
+    asked = Asked(min_position=min_position, known_at=known_at, as_of=as_of)
+    moment = await begin(request, adapters, reader, asked, also=(metrics.name, kept.name))
     release = await asyncio.to_thread(_find, adapters, reader, version_id)
-    resolved, used = await asyncio.to_thread(
-        resolve_as_of, adapters, reader.app_number or 0, metric_id, past, None
-    )
+    resolved, used = await asyncio.to_thread(resolve_as_of, moment, metric_id, None)
     day = release.released_at.astimezone(zone).date()
-    values = await _values(adapters, reader, resolved, moment, _question(day, days, timezone))
+    values = await _values(moment, resolved, _question(day, days, timezone))
     before, after = values[:days], values[days + 1 :]
     held = [[one.value if one.complete else None for one in part] for part in (before, after)]
     return ImpactAnswer(
@@ -231,10 +230,8 @@ async def show_impact(  # noqa: PLR0913, PLR0917  the query string names them, n
     )
 
 
-async def _values(
-    adapters: Adapters, reader: Caller, resolved: Resolved, moment: Moment, question: Question
-) -> list[Value]:
-    found = await measure_all(adapters, reader.app_number or 0, resolved, question, moment.past)
+async def _values(moment: Moment, resolved: Resolved, question: Question) -> list[Value]:
+    found = await measure_all(moment, resolved, question)
     (series,) = series_of(resolved, found, question)
     return series.values
 

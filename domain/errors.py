@@ -10,6 +10,7 @@ AppizerError
 ├── TooLarge           the request is over its size                            413
 ├── TooHeavy           the question is over the engine's limits                422
 ├── Overloaded         try again in `retry_after` seconds                      503
+│   └── TooManyQueries the app has all its questions running                   429
 └── NotCaughtUp        the read model is behind the position asked for         504
 """
 
@@ -84,6 +85,10 @@ class Overloaded(AppizerError):
     def __init__(self, message: str, retry_after: int = 1) -> None:
         super().__init__(message, retry_after=retry_after)
         self.retry_after = retry_after
+
+
+class TooManyQueries(Overloaded):
+    code = "TOO_MANY_QUERIES"
 
 
 class NotCaughtUp(AppizerError):

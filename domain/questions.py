@@ -7,8 +7,16 @@ import msgspec
 
 from domain.buckets import Range
 from domain.conditions import Where, check_all, check_property
+from domain.conditions.text import parse
+from domain.conditions.tree import AllOf, Member, Tree, check_criteria
 from domain.errors import Rejected
-from domain.limits import MAX_BREAKDOWN, MAX_BREAKDOWN_VALUES, MAX_NAME_CHARS, MAX_NUMBER
+from domain.limits import (
+    MAX_BREAKDOWN,
+    MAX_BREAKDOWN_VALUES,
+    MAX_ID_CHARS,
+    MAX_NAME_CHARS,
+    MAX_NUMBER,
+)
 from domain.moments import check_order, known_zone, midnight, read_moment
 
 
@@ -19,12 +27,13 @@ class Breakdown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`known_at` and `as_of` are the two times to ask at (domain/past.py), as they come over the
-    wire.
+    wire. `explain`: the answer tells how it was got.
     """
 
     min_position: int | None = None
     known_at: str | int | None = None
     as_of: str | int | None = None
+    explain: bool = False
 
 
 class Ranged(
@@ -32,7 +41,8 @@ class Ranged(
 ):
     """`start` (`from` in JSON) and `to` have the forms of domain/moments.py. A date is that whole
     day in `timezone`, the last one included; a time is an instant (in `timezone` if it has no
-    offset), and `to` is then excluded. `where` holds for every event that counts. `compare`: with
+    offset), and `to` is then excluded. `where` holds for every event that counts. Of `criteria`, a
+    tree or its text, and `segment`, an id, both hold of every person that counts. `compare`: with
     the same question about the time before.
     """
 
@@ -40,6 +50,8 @@ class Ranged(
     to: str | int
     timezone: str = "UTC"
     where: tuple[Where, ...] = ()
+    criteria: Tree | str | None = None
+    segment: str | None = None
     compare: Literal["previous"] | None = None
     format: Literal["json", "csv"] = "json"
 
@@ -55,12 +67,30 @@ def check_position(question: Asked) -> None:
 def check_range(question: Ranged) -> Range:
     """All that Ranged has. Raises Rejected, naming the field."""
     check_all(question.where)
+    asked_people(question)
     check_position(question)
+    if question.explain and question.format == "csv":
+        raise Rejected("explain", "is told in JSON; leave format out")
     zone = ZoneInfo(known_zone(question.timezone))
     start = read_moment(question.start, "from", zone, is_end=False)
     end = read_moment(question.to, "to", zone, is_end=True)
     check_order(start, end)
     return Range(start, end, zone)
+
+
+def asked_people(question: Ranged) -> Tree | None:
+    """What must hold of a person whose events count; None: they all do. Raises Rejected."""
+    tree = question.criteria
+    if isinstance(tree, str):
+        tree = parse(tree)
+    elif tree is not None:
+        check_criteria(tree)
+    if question.segment is None:
+        return tree
+    if not 1 <= len(question.segment) <= MAX_ID_CHARS or "\0" in question.segment:
+        raise Rejected("segment", f"must be an id of 1 to {MAX_ID_CHARS} characters")
+    member = Member(segment=question.segment)
+    return member if tree is None else AllOf(conditions=(member, tree))
 
 
 def previous(question: R, within: Range) -> R:

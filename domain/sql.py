@@ -49,6 +49,8 @@ class Question(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def check(question: Question) -> None:
     """Raises Rejected, naming the field."""
     check_position(question)
+    if question.explain and question.format == "csv":
+        raise Rejected("explain", "is told in JSON; leave format out")
     if len(question.query) > MAX_SQL_CHARS:
         raise Rejected("query", f"must have at most {MAX_SQL_CHARS} characters")
     _check_words(question.query)

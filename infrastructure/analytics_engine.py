@@ -40,9 +40,18 @@ class EngineFailed(Exception):
         self.code = code
 
 
+class Read(NamedTuple):
+    """What the engine read from its tables to answer, and how long it took."""
+
+    rows: int
+    bytes: int
+    engine_ms: float
+
+
 class Answer(NamedTuple):
     columns: tuple[str, ...]
     rows: Sequence[Sequence[Any]]
+    read: Read
 
 
 class AnalyticsEngine:
@@ -78,12 +87,15 @@ class AnalyticsEngine:
         parameters: Mapping[str, object] | None = None,
         settings: Mapping[str, object] | None = None,
     ) -> Answer:
-        """`{name:Type}` in `sql` stands for `parameters["name"]`."""
+        """`{name:Type}` in `sql` stands for `parameters["name"]`. With `query_id` among `settings`
+        it can be killed.
+        """
         with _Translated():
             result = self._connected().query(
                 sql, parameters=dict(parameters or {}), settings=dict(settings or {})
             )
-            return Answer(tuple(result.column_names), result.result_rows)
+            rows = result.result_rows
+            return Answer(tuple(result.column_names), rows, _read(result.summary))
 
     def raw(
         self,
@@ -112,6 +124,14 @@ class AnalyticsEngine:
                 sql, parameters=dict(parameters or {}), settings=dict(settings or {})
             )
 
+    def kill(self, query_id: str) -> None:
+        """Ends the query if it runs; who sent it gets Overloaded. `query_id`: letters and digits.
+        What was sent but runs not yet may be missed: call it until the query is over.
+        """
+        if not query_id.isalnum():
+            raise ValueError(query_id)
+        self.command(f"KILL QUERY WHERE query_id = '{query_id}' ASYNC")
+
     def insert_rows(
         self,
         table: str,
@@ -139,6 +159,14 @@ class AnalyticsEngine:
         if self._client is None:
             self._client = clickhouse_connect.get_client(**self._options)
         return self._client
+
+
+def _read(summary: Mapping[str, Any]) -> Read:
+    """A server's summary is that of when its answer began; wait_end_of_query makes it the whole."""
+    rows, size, nanoseconds = (
+        int(summary.get(name, 0)) for name in ("read_rows", "read_bytes", "elapsed_ns")
+    )
+    return Read(rows, size, round(nanoseconds / 1e6, 2))
 
 
 class _Translated:

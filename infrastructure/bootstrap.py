@@ -18,6 +18,7 @@ from infrastructure.embedded.figures import gathered
 from infrastructure.embedded.instance import Instance
 from infrastructure.event_store.group_commit import GroupCommit
 from infrastructure.event_store.recorder import AggregateStreams
+from infrastructure.places import Places
 from infrastructure.positions import Following, Positions, Standing
 from infrastructure.probes import Probe, analytics_probe, feed_probe, store_probe
 from infrastructure.reads import Reads
@@ -48,6 +49,7 @@ class Adapters:
         self.following = Following(self.reads)
         self.streams = AggregateStreams(settings.database_url)
         self.analytics = AnalyticsEngine(settings.analytics_url)
+        self.places = Places(settings.app_queries)
         self.log = GroupCommit(
             settings.database_url,
             queue_events=settings.queue_events,

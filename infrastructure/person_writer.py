@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 
 from infrastructure.analytics_engine import LIGHT, AnalyticsEngine
-from projections import people
+from projections import people, person_traits
 from projections.person_map import (
     CHANGES,
     CREATE_CHANGES,
@@ -67,6 +67,8 @@ class PersonWriter:
         create = CREATE_CHANGES.format(table=self._changes, generation=generation)
         self._analytics.command(create)
         self._analytics.command(CREATE_NOW.format(table=self._now))
+        traits = person_traits.CREATE.format(table=person_traits.TABLE, generation=generation)
+        self._analytics.command(traits)
 
     def _insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[int, ...]]) -> None:
         data = "\n".join("\t".join(map(str, row)) for row in rows) + "\n"

@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: _Count = 0  # how many proxies in front append to X-Forwarded-For
     retention_of_feed_seconds: _Positive = 7 * 24 * 3600  # how long NATS keeps the feed
     heavy_queries: _Positive = 2  # how many may run at once in the analytics engine
+    app_queries: _Positive = 4  # how many questions an app may have running; beyond it 429
     query_seconds: _Seconds = 30.0  # the longest that one query may run
     query_memory_mib: _Positive = 4096
     metrics_port: _Port = 0  # Prometheus port of a role that has no HTTP port; 0: none

@@ -54,7 +54,7 @@ class Tables(NamedTuple):
 class Asked(NamedTuple):
     """`ids`: how many distinct ids the app has (as of `past`); their numbers are 1 to that.
     `members_of`: of each segment that the criteria name, SQL whose rows are (person). `among`: only
-    these persons are asked about; None: all.
+    these persons are asked about; None: all. Names of parameters begin with `prefix`.
     """
 
     app_number: int
@@ -64,6 +64,7 @@ class Asked(NamedTuple):
     members_of: Mapping[str, str] = {}
     among: Sequence[int] | None = None
     tables: Tables = Tables()
+    prefix: str = "p"
 
 
 def members(tree: Tree, asked: Asked) -> Query:
@@ -97,7 +98,7 @@ class _OfEvents(NamedTuple):
 
 class _Building:
     def __init__(self, asked: Asked) -> None:
-        self.parameters = Parameters(now=asked.now)
+        self.parameters = Parameters(asked.prefix, now=asked.now)
         self._asked = asked
         self._count = 0
         self._of_events: dict[str, _OfEvents] = {}

@@ -10,7 +10,8 @@ from domain.trends import ALL
 from projections.conditions import Parameters, all_of, group_key, happened, typed
 from projections.event_queries import Query, up_to, within
 from projections.events import AT, TABLE
-from projections.person_map import person, scalars
+from projections.people_asked import Among, bound, known, theirs
+from projections.person_map import person
 from projections.ranking import ranked, told
 
 _T = "toUInt64(toUnixTimestamp64Micro(ts))"
@@ -46,13 +47,21 @@ class _Events(NamedTuple):
 
 
 def plan(
-    question: Question, asked: Asked, *, app_number: int, past: Past = NOW, table: str = TABLE
+    question: Question,
+    asked: Asked,
+    *,
+    app_number: int,
+    past: Past = NOW,
+    chosen: Among | None = None,
+    table: str = TABLE,
 ) -> Query:
     """Rows: (other, value, persons by step, seconds to each further step of those who took it)."""
     parameters = Parameters(now=past.as_of)
     seen = _events(question, asked, parameters, app_number=app_number, past=past, table=table)
+    seen.conditions.extend(theirs(app_number, past.known_at, chosen))
     counted = _grouped(question, _persons(question, seen))
-    return Query(f"WITH {scalars(app_number, past.known_at)} {counted}", dict(parameters))
+    with_scalars = f"WITH {known(app_number, past.known_at, chosen)}"
+    return Query(f"{with_scalars} {counted}", bound(parameters, chosen))
 
 
 def _events(

@@ -10,7 +10,7 @@ from domain.trends import OTHER
 from projections.conditions import Parameters, all_of
 from projections.event_queries import Query
 from projections.events import TABLE
-from projections.person_map import scalars
+from projections.people_asked import Among, bound, known, theirs
 from projections.sessions import Cut, sessions_of
 
 # Each path as its links, those from and to nothing at its ends included: so a node is what links
@@ -57,7 +57,13 @@ _COLLAPSED = (
 
 
 def plan(
-    question: Question, asked: Asked, *, app_number: int, past: Past = NOW, table: str = TABLE
+    question: Question,
+    asked: Asked,
+    *,
+    app_number: int,
+    past: Past = NOW,
+    chosen: Among | None = None,
+    table: str = TABLE,
 ) -> Query:
     """Rows: (step of the target, origin, target, sessions, microseconds between the two, sessions
     that begin or end there); '' is no event, None one below the first.
@@ -66,6 +72,7 @@ def plan(
     conditions = all_of(question.where, parameters)
     if question.exclude:
         conditions.append(f"event NOT IN ({', '.join(map(parameters.text, question.exclude))})")
+    conditions += theirs(app_number, past.known_at, chosen)
     cut = Cut(asked.within, asked.gap, "toString(event)", conditions)
     first, taken, lead = _window(question, parameters)
     links = _LINKS.format(
@@ -81,7 +88,8 @@ def plan(
         origin_rank=_RANK.format(name="origin"),
         target_rank=_RANK.format(name="target"),
     )
-    return Query(f"WITH {scalars(app_number, past.known_at)} {shown}", dict(parameters))
+    with_scalars = f"WITH {known(app_number, past.known_at, chosen)}"
+    return Query(f"{with_scalars} {shown}", bound(parameters, chosen))
 
 
 def _window(question: Question, parameters: Parameters) -> tuple[str, str, str]:

@@ -10,7 +10,8 @@ from domain.trends import ALL, Kind
 from projections.conditions import Parameters, all_of, group_key, happened, typed
 from projections.event_queries import up_to, within
 from projections.events import AT, TABLE, rollup
-from projections.person_map import person, persons, scalars
+from projections.people_asked import Among, bound, known, theirs, those
+from projections.person_map import person
 from projections.ranking import ranked, told
 from projections.rollups import SECOND, Plan, Source, between, coarsest
 
@@ -52,46 +53,58 @@ class _Events(NamedTuple):
     starts: str
     returns: str
     key: str
+    chosen: Among | None
 
 
 def plan(
-    question: Question, asked: Asked, *, app_number: int, past: Past = NOW, table: str = TABLE
+    question: Question,
+    asked: Asked,
+    *,
+    app_number: int,
+    past: Past = NOW,
+    chosen: Among | None = None,
+    table: str = TABLE,
 ) -> Plan:
     """Rows: (other, value, cohort, size, returned in its own unit, [(unit, returned, of these
     returned in its own unit too)]); units are told by the second at which they start.
     """
     parameters = Parameters(now=past.as_of)
+    source = _source(question, asked, past)
     seen = _Events(
         app_number=app_number,
         past=past,
         table=table,
-        source=_source(question, asked, past),
+        source=source,
         conditions=[
             f"app_number = {app_number:d}",
             *up_to(past),
             *all_of(question.where, parameters),
+            *(theirs(app_number, past.known_at, chosen) if source == "rows" else ()),
         ],
         starts=happened(question.start_event, question.start_where, parameters),
         returns=happened(question.return_event, question.return_where, parameters),
         key=group_key(question.breakdown.property, parameters) if question.breakdown else "''",
+        chosen=None if source == "rows" else chosen,
     )
     last = f"{asked.bounds}[indexOf({asked.bounds}, unit) + {asked.periods}]"
     sql = _COUNTED.format(
-        scalars=scalars(app_number, past.known_at),
+        scalars=known(app_number, past.known_at, chosen),
         cohorts=_broken_down(question, _cohorts(question, asked, seen)),
         returns=_returns(question, asked, seen),
         back_too="bitmapAndCardinality(back, pair.2)" if question.unbounded else "0",
         last="4294967295" if question.unbounded else last,
     )
-    return Plan(sql, dict(parameters), _settings(question, seen.source), seen.source)
+    settings = _settings(question, source, is_small=chosen is None)
+    return Plan(sql, bound(parameters, chosen), settings, source)
 
 
-def _settings(question: Question, source: Source) -> dict[str, object]:
+def _settings(question: Question, source: Source, *, is_small: bool) -> dict[str, object]:
     settings: dict[str, object] = {"max_query_size": 4 * 1024 * 1024}
     if source != "rows":
         events = question.start_event, question.return_event
         by_event = events != (None, None) or bool(_asked(question))
-        settings["priority"] = 1
+        if is_small:
+            settings["priority"] = 1
         settings["preferred_optimize_projection_name"] = rollup(source, by_event=by_event)
     return settings
 
@@ -125,12 +138,15 @@ def _unit(bounds: Sequence[int], source: Source) -> str:
 
 def _bitmaps(seen: _Events, conditions: Sequence[str], bounds: Sequence[int]) -> str:
     """Rows (unit, people) of all events that the conditions choose."""
-    people = persons("numbers", seen.app_number, seen.past.known_at)
-    return (
+    people = those("numbers", seen.app_number, seen.past.known_at, seen.chosen)
+    found = (
         f"SELECT unit, {people} AS people FROM (SELECT {_unit(bounds, seen.source)} AS unit,"
         f" groupBitmapState(pid0) AS numbers FROM {seen.table}"
         f" WHERE {' AND '.join([*seen.conditions, *conditions])} GROUP BY unit)"
     )
+    if seen.chosen is None:
+        return found
+    return f"SELECT unit, people FROM ({found}) WHERE bitmapCardinality(people) > 0"
 
 
 def _returns(question: Question, asked: Asked, seen: _Events) -> str:

@@ -11,7 +11,8 @@ from domain.trends import ALL, Kind
 from projections.conditions import Parameters, all_of, group_key, typed
 from projections.event_queries import Query, up_to, within
 from projections.events import TABLE
-from projections.person_map import person, scalars
+from projections.people_asked import Among, bound, known, theirs
+from projections.person_map import person
 from projections.ranking import ranked, told
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -64,6 +65,7 @@ def plan(
     *,
     app_number: int,
     past: Past = NOW,
+    chosen: Among | None = None,
     table: str = TABLE,
 ) -> Query:
     """Rows: (other, value, bucket's start or 0 for all, and the fields of Counted)."""
@@ -71,6 +73,7 @@ def plan(
     conditions = all_of(question.where, parameters)
     if question.event is not None:
         conditions.append(f"event = {parameters.text(question.event)}")
+    conditions += theirs(app_number, past.known_at, chosen)
     breakdown = question.breakdown
     sessions = sessions_of(
         Cut(
@@ -85,8 +88,8 @@ def plan(
     )
     key = "session[1].3" if breakdown else "''"
     cells = _broken_down(question, _CELLS.format(key=key, bounds=buckets.bounds, sessions=sessions))
-    sql = f"WITH {scalars(app_number, past.known_at)} {_FIGURES.format(cells=cells)}"
-    return Query(sql, dict(parameters))
+    sql = f"WITH {known(app_number, past.known_at, chosen)} {_FIGURES.format(cells=cells)}"
+    return Query(sql, bound(parameters, chosen))
 
 
 def sessions_of(cut: Cut, *, app_number: int, past: Past, table: str) -> str:

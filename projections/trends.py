@@ -12,9 +12,11 @@ from projections.conditions import Parameters, all_of, group_key, typed
 from projections.event_queries import days_of, up_to
 from projections.events import TABLE, rollup
 from projections.measures import aggregate
+from projections.people_asked import Among, bound, known, theirs, those
 from projections.ranking import told
 from projections.rollups import SECOND, Plan, Source, Unit, between, coarsest
 
+_OF_PERSONS = frozenset({"unique", *ROLLING})
 _EVENT = "$event"  # the one fact that the rollups are kept by
 _PERSON = "pid0"
 
@@ -48,30 +50,38 @@ def plan(
     *,
     app_number: int,
     past: Past = NOW,
+    chosen: Among | None = None,
     table: str = TABLE,
 ) -> Plan:
     looked_at = _looked_at(question, buckets)
-    source = _source(question, looked_at, past)
+    source = _source(question, looked_at, past, chosen)
     parameters = Parameters(now=past.as_of)
     measure = aggregate(measured(question), app_number, past.known_at, parameters)
     joined = measure.joined.format(cell="cell")
     template = _BROKEN_DOWN if question.breakdown else _ONE
     conditions = [f"app_number = {app_number:d}", *up_to(past)]
+    if source == "rows":
+        conditions += theirs(app_number, past.known_at, chosen)
     keys, rest = _grouped(question, looked_at, source, parameters=parameters, conditions=conditions)
-    sql = measure.scalars + template.format(
+    cells = _rolled(question, looked_at, f"{keys}, {measure.cell} AS cell FROM {table} {rest}")
+    if chosen and source != "rows":
+        cells = _intersected(cells, those("cell", app_number, past.known_at, chosen))
+    with_scalars = f"WITH {known(app_number, past.known_at, chosen)}" if chosen else measure.scalars
+    sql = with_scalars + template.format(
         number=measure.number.format(cell="cell"),
         joined_number=measure.number.format(cell=joined),
         joined_pair=measure.joined.format(cell="pair.2"),
         limit=question.breakdown.limit if question.breakdown else 0,
         value=typed(question.breakdown.property, "key") if question.breakdown else "",
-        cells=_rolled(question, looked_at, f"{keys}, {measure.cell} AS cell FROM {table} {rest}"),
+        cells=cells,
     )
     settings: dict[str, object] = {"max_query_size": 4 * 1024 * 1024}
     if source != "rows":
-        settings["priority"] = 1
+        if chosen is None:
+            settings["priority"] = 1
         by_event = question.event is not None or _EVENT in _asked(question)
         settings["preferred_optimize_projection_name"] = rollup(source, by_event=by_event)
-    return Plan(sql, dict(parameters), settings, source)
+    return Plan(sql, bound(parameters, chosen), settings, source)
 
 
 def series(
@@ -123,10 +133,20 @@ def _rolled(question: Question, looked_at: Buckets, cells: str) -> str:
     )
 
 
-def _source(question: Question, buckets: Buckets, past: Past) -> Source:
+def _intersected(cells: str, chosen: str) -> str:
+    """Without those in which nobody is left, which rows would not give either."""
+    return (
+        f"SELECT * FROM (SELECT * REPLACE ({chosen} AS cell) FROM ({cells}))"
+        " WHERE bitmapCardinality(cell) > 0"
+    )
+
+
+def _source(question: Question, buckets: Buckets, past: Past, chosen: Among | None) -> Source:
     """A rollup serves when it has all facts asked for and every bound falls between its units; it
-    knows of no past and of no numbers.
+    knows of no past and of no numbers, and of chosen persons only that they were there.
     """
+    if chosen and question.measure not in _OF_PERSONS:
+        return "rows"
     unit = "second" if past != NOW or question.measure in NUMERIC else _unit(buckets)
     return "rows" if unit == "second" or not _asked(question) <= {_EVENT} else unit
 

@@ -1,27 +1,42 @@
 """What every answer about events says of itself, and how it is got."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import msgspec
-from litestar import Response
+from litestar import Request, Response
+from msgspec import UNSET, UnsetType
 
+from api.analytics.asking import Step, in_place
+from api.analytics.restriction import chosen_persons
 from api.analytics.tables import Table, csv_of
 from api.time_machine import reached, read_past
 from domain.buckets import Range
 from domain.past import Past
-from domain.questions import Asked, R, previous
+from domain.questions import Asked, R, Ranged, asked_people, previous
+from infrastructure.analytics_engine import Answer as EngineAnswer
 from infrastructure.bootstrap import Adapters
 from infrastructure.positions import Standing
+from projections.apps import Caller
+from projections.event_queries import Query
+from projections.people_asked import Among
+from projections.rollups import Plan
 
 READ_MODEL = "events"
+PEOPLE = "people"
+
+
+class Steps(msgspec.Struct, frozen=True, kw_only=True):
+    """`previous`: of the time before, where it was compared with."""
+
+    current: Step
+    previous: Step | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer includes everything up to `position` of the log and perhaps more; `lag_ms` is how
-    long the oldest event behind it has waited.
+    long the oldest event behind it has waited. `plan`: with `explain` only.
     """
 
     position: int
@@ -29,21 +44,32 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     query_time_ms: float
     exact: bool = True
     success: bool = True
+    plan: Steps | UnsetType = UNSET
 
 
 A = TypeVar("A", bound=Answer)
 
 
-class Moment(NamedTuple):
-    """Where a question is asked: its past, and how far the read model has come."""
+class _Asked(TypedDict):
+    app_number: int
+    past: Past
+    chosen: Among | None
 
+
+class Moment(NamedTuple):
+    """Where a question is asked: its past, how far the read model has come, and by whom. `chosen`:
+    the persons that it is about; None: all. `steps`: what was asked of the engine so far.
+    """
+
+    request: Request[Any, Any, Any]
+    adapters: Adapters
+    app_number: int
     past: Past
     standing: Standing
     started: float
-
-    @classmethod
-    def begun(cls, past: Past, standing: Standing) -> "Moment":
-        return cls(past, standing, time.perf_counter())
+    steps: list[Step]
+    chosen: Among | None = None
+    explains: bool = False
 
     def told(self) -> dict[str, Any]:
         """The fields of Answer, once the query is over."""
@@ -53,12 +79,66 @@ class Moment(NamedTuple):
             "query_time_ms": round((time.perf_counter() - self.started) * 1000, 2),
         }
 
+    @property
+    def asked(self) -> _Asked:
+        """The arguments of a plan."""
+        return {"app_number": self.app_number, "past": self.past, "chosen": self.chosen}
 
-async def begin(adapters: Adapters, question: Asked) -> Moment:
-    """Raises Rejected, and NotCaughtUp where the read model is behind what is asked for."""
+    async def rows(self, plan: Query | Plan) -> Sequence[Sequence[Any]]:
+        """The engine's answer."""
+        settings = plan.settings if isinstance(plan, Plan) else {}
+        source = plan.source if isinstance(plan, Plan) else "rows"
+
+        def ask(query_id: str) -> EngineAnswer:
+            told = {**settings, "query_id": query_id}
+            if self.explains:
+                told["wait_end_of_query"] = 1  # else a server tells what was read before it answers
+            return self.adapters.analytics.query(plan.sql, plan.parameters, told)
+
+        answer = await in_place(self.request, self.adapters, self.app_number, ask)
+        step = Step(
+            source=source,
+            statement=plan.sql,
+            parameters=plan.parameters,
+            settings=settings,
+            rows_read=answer.read.rows,
+            bytes_read=answer.read.bytes,
+            engine_ms=answer.read.engine_ms,
+        )
+        self.steps.append(step)
+        return answer.rows
+
+
+async def begin(
+    request: Request[Any, Any, Any],
+    adapters: Adapters,
+    reader: Caller,
+    question: Asked,
+    *,
+    also: tuple[str, ...] = (),
+) -> Moment:
+    """`also`: read models that the answer needs besides. Raises Rejected, and NotCaughtUp where one
+    is behind what is asked for.
+    """
     past = await read_past(adapters, question.known_at, question.as_of)
-    standing = await reached(adapters, (READ_MODEL,), question.min_position, past)
-    return Moment.begun(past, standing)
+    tree = asked_people(question) if isinstance(question, Ranged) else None
+    models = (READ_MODEL, *also) if tree is None else (READ_MODEL, PEOPLE, *also)
+    standing = await reached(adapters, models, question.min_position, past)
+    started, app_number = time.perf_counter(), reader.app_number or 0
+    chosen = None
+    if tree is not None:
+        chosen = await chosen_persons(adapters, app_number, tree, past)
+    return Moment(
+        request,
+        adapters,
+        app_number,
+        past,
+        standing,
+        started,
+        steps=[],
+        chosen=chosen,
+        explains=question.explain,
+    )
 
 
 async def respond(
@@ -81,18 +161,10 @@ async def respond(
         periods = {"current": found["data"]} | ({"previous": earlier} if earlier else {})
         tables = {name: tabled(data) for name, data in periods.items()}
         return Response(csv_of(tables), media_type="text/csv", headers=_headers(told))
+    if question.explain:
+        told["plan"] = Steps(**dict(zip(("current", "previous"), moment.steps, strict=False)))
     return Response(kind(**found, previous=earlier, **told))
 
 
 def _headers(told: Mapping[str, Any]) -> dict[str, str]:
     return {f"x-{name.replace('_', '-')}": str(value) for name, value in told.items()}
-
-
-async def rows(
-    adapters: Adapters,
-    sql: str,
-    parameters: Mapping[str, object],
-    settings: Mapping[str, object] | None = None,
-) -> Sequence[Sequence[Any]]:
-    answer = await asyncio.to_thread(adapters.analytics.query, sql, parameters, settings)
-    return answer.rows

@@ -7,7 +7,7 @@ from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from api.analytics.answers import Answer, begin, respond, rows
+from api.analytics.answers import Answer, begin, respond
 from api.analytics.tables import OF_SERIES, Table, of_series
 from api.shapes import check_body
 from domain.funnels import Question, Reached, Series, check
@@ -40,12 +40,12 @@ async def show_funnels(
 ) -> Response[FunnelsAnswer]:
     check_body(await request.body(), Question)
     asked = check(data)
-    moment = await begin(adapters, data)
+    moment = await begin(request, adapters, reader, data)
 
     async def ask(question: Question) -> dict[str, Any]:
         wanted = check(question)
-        plan = funnels.plan(question, wanted, app_number=reader.app_number or 0, past=moment.past)
-        series = funnels.series(question, await rows(adapters, plan.sql, plan.parameters))
+        plan = funnels.plan(question, wanted, **moment.asked)
+        series = funnels.series(question, await moment.rows(plan))
         until = seen_until(adapters.clock(), moment.past)
         is_complete = wanted.within.end + wanted.window <= until
         return {"data": Funnels(series=series), "complete": is_complete}

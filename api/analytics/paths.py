@@ -6,7 +6,7 @@ from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from api.analytics.answers import Answer, begin, respond, rows
+from api.analytics.answers import Answer, begin, respond
 from api.analytics.tables import Table
 from api.shapes import check_body
 from domain.paths import Paths, Question, check
@@ -29,12 +29,12 @@ async def show_paths(
 ) -> Response[PathsAnswer]:
     check_body(await request.body(), Question)
     asked = check(data)
-    moment = await begin(adapters, data)
+    moment = await begin(request, adapters, reader, data)
 
     async def ask(question: Question) -> dict[str, Any]:
         wanted = check(question)
-        plan = paths.plan(question, wanted, app_number=reader.app_number or 0, past=moment.past)
-        return {"data": paths.paths(await rows(adapters, plan.sql, plan.parameters))}
+        plan = paths.plan(question, wanted, **moment.asked)
+        return {"data": paths.paths(await moment.rows(plan))}
 
     return await respond(PathsAnswer, data, asked.within, moment, ask, _table)
 

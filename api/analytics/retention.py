@@ -7,7 +7,7 @@ from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from api.analytics.answers import Answer, begin, respond, rows
+from api.analytics.answers import Answer, begin, respond
 from api.analytics.tables import OF_SERIES, Table, of_series
 from api.shapes import check_body
 from domain.retention import Question, Series, check
@@ -37,12 +37,12 @@ async def show_retention(
 ) -> Response[RetentionAnswer]:
     check_body(await request.body(), Question)
     asked = check(data)
-    moment = await begin(adapters, data)
+    moment = await begin(request, adapters, reader, data)
 
     async def ask(question: Question) -> dict[str, Any]:
         wanted = check(question)
-        plan = retention.plan(question, wanted, app_number=reader.app_number or 0, past=moment.past)
-        found = await rows(adapters, plan.sql, plan.parameters, plan.settings)
+        plan = retention.plan(question, wanted, **moment.asked)
+        found = await moment.rows(plan)
         now = adapters.clock()
         series = retention.series(question, wanted, found, now=now, past=moment.past)
         return {"data": Retention(series=series), "source": plan.source}

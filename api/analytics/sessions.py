@@ -7,7 +7,7 @@ from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from api.analytics.answers import Answer, begin, respond, rows
+from api.analytics.answers import Answer, begin, respond
 from api.analytics.tables import OF_SERIES, Table, of_series
 from api.shapes import check_body
 from domain.buckets import Range
@@ -44,12 +44,12 @@ async def show_sessions(
 ) -> Response[SessionsAnswer]:
     check_body(await request.body(), Question)
     buckets = check(data)
-    moment = await begin(adapters, data)
+    moment = await begin(request, adapters, reader, data)
 
     async def ask(question: Question) -> dict[str, Any]:
         split = check(question)
-        plan = sessions.plan(question, split, app_number=reader.app_number or 0, past=moment.past)
-        found = await rows(adapters, plan.sql, plan.parameters)
+        plan = sessions.plan(question, split, **moment.asked)
+        found = await moment.rows(plan)
         now = adapters.clock()
         series = sessions.series(question, split, found, now=now, past=moment.past)
         return {"data": Sessions(series=series)}

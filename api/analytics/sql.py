@@ -1,14 +1,15 @@
 """Questions in SQL."""
 
-import asyncio
 from typing import Any
 
 import msgspec
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
+from msgspec import UNSET, UnsetType
 
-from api.analytics.answers import Moment, begin
+from api.analytics.answers import Moment, Steps, begin
+from api.analytics.asking import Step, in_place
 from api.shapes import check_body
 from domain.errors import Rejected
 from domain.limits import MAX_SQL_SECONDS
@@ -33,6 +34,7 @@ class SqlAnswer(msgspec.Struct, frozen=True, kw_only=True):
     lag_ms: float
     query_time_ms: float
     success: bool = True
+    plan: Steps | UnsetType = UNSET
 
 
 @post("/v1/analytics/query", status_code=200)
@@ -46,9 +48,15 @@ async def query_sql(
     check_body(await request.body(), Question)
     check(data)
     _check_app(data, reader)
-    moment = await begin(adapters, data)
-    found = await asyncio.to_thread(_answered, adapters, data, reader.app_number or 0, moment)
-    return _csv(found, moment) if data.format == "csv" else _json(found, moment)
+    moment = await begin(request, adapters, reader, data)
+
+    def ask(query_id: str) -> Table:
+        return _answered(data, moment, query_id)
+
+    found = await in_place(request, adapters, moment.app_number, ask)
+    return (
+        _csv(found, moment) if data.format == "csv" else _json(found, moment, explain=data.explain)
+    )
 
 
 def _check_app(question: Question, reader: Caller) -> None:
@@ -57,27 +65,40 @@ def _check_app(question: Question, reader: Caller) -> None:
         raise Rejected("app_id", "must be the app of the key; leave it out")
 
 
-def _answered(adapters: Adapters, question: Question, app_number: int, moment: Moment) -> Table:
+def _answered(question: Question, moment: Moment, query_id: str) -> Table:
     """In a thread: also parsing takes milliseconds."""
-    seconds = min(adapters.settings.query_seconds, MAX_SQL_SECONDS)
-    plan = sql.plan(question, app_number=app_number, past=moment.past, seconds=seconds)
+    seconds = min(moment.adapters.settings.query_seconds, MAX_SQL_SECONDS)
+    plan = sql.plan(question, app_number=moment.app_number, past=moment.past, seconds=seconds)
+    settings = {**plan.settings, "query_id": query_id}
     try:
-        answer = adapters.analytics.raw(
-            plan.sql, plan.parameters, plan.settings, format_name=FORMAT
+        answer = moment.adapters.analytics.raw(
+            plan.sql, plan.parameters, settings, format_name=FORMAT
         )
     except EngineFailed as error:
         refusal = complaint(error.code, str(error))
         raise refusal or error from None
-    return table(answer)
+    found = table(answer)
+    step = Step(
+        source="rows",
+        statement=plan.sql,
+        parameters=plan.parameters,
+        settings=plan.settings,
+        rows_read=found.read.rows_read,
+        bytes_read=found.read.bytes_read,
+        engine_ms=round(found.read.elapsed * 1000, 2),
+    )
+    moment.steps.append(step)
+    return found
 
 
-def _json(found: Table, moment: Moment) -> Response[SqlAnswer]:
+def _json(found: Table, moment: Moment, *, explain: bool) -> Response[SqlAnswer]:
     rows = found.objects()
     answer = SqlAnswer(
         data=rows,
         columns=found.columns,
         rows_returned=len(rows),
         truncated=found.truncated,
+        plan=Steps(current=moment.steps[0]) if explain else UNSET,
         **moment.told(),
     )
     return Response(answer)

@@ -7,11 +7,11 @@ from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from api.analytics.answers import Answer, begin, respond, rows
+from api.analytics.answers import Answer, Moment, begin, respond
 from api.analytics.tables import OF_SERIES, Table, of_series
 from api.shapes import check_body
 from domain.buckets import Range
-from domain.past import Past, seen_until
+from domain.past import seen_until
 from domain.trends import Question, Series, check
 from infrastructure.bootstrap import Adapters
 from projections import trends
@@ -39,24 +39,22 @@ async def show_trends(
 ) -> Response[TrendsAnswer]:
     check_body(await request.body(), Question)
     buckets = check(data)
-    moment = await begin(adapters, data)
+    moment = await begin(request, adapters, reader, data)
 
     async def ask(question: Question) -> dict[str, Any]:
-        series, source = await measure(adapters, reader.app_number or 0, question, moment.past)
+        series, source = await measure(moment, question)
         return {"data": Trends(series=series), "source": source}
 
     within = Range(buckets.start, buckets.end, buckets.zone)
     return await respond(TrendsAnswer, data, within, moment, ask, table)
 
 
-async def measure(
-    adapters: Adapters, app_number: int, question: Question, past: Past
-) -> tuple[list[Series], str]:
+async def measure(moment: Moment, question: Question) -> tuple[list[Series], str]:
     """The series, and what was read to answer. Raises Rejected."""
     split = check(question)
-    plan = trends.plan(question, split, app_number=app_number, past=past)
-    found = await rows(adapters, plan.sql, plan.parameters, plan.settings)
-    now = seen_until(adapters.clock(), past)
+    plan = trends.plan(question, split, **moment.asked)
+    found = await moment.rows(plan)
+    now = seen_until(moment.adapters.clock(), moment.past)
     return trends.series(question, split, found, now=now), plan.source
 
 

@@ -110,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._authenticate()
             wanted = self._statement(read_only=read_only)
-            outcome = self.server.connections.run(wanted)
+            outcome = self.server.connections.run(wanted, self._client_is_gone)
         except EngineError as error:
             self._refuse(error)
         else:
@@ -163,6 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
             return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
+        except OSError:
+            return True
 
     def _refuse(self, error: EngineError) -> None:
         headers = {"X-ClickHouse-Exception-Code": str(error.code)}

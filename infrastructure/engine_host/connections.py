@@ -6,16 +6,22 @@ statement on a busy connection answers with silence, so none is ever shared.
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import structlog
 from chdb import _chdb
 
+from infrastructure.engine_host.cancelling import Read, Reads, killed
 from infrastructure.engine_host.requests import EngineError, Statement
 
 MEBIBYTE = 1024 * 1024
 TOO_MANY_QUERIES = 202  # ErrorCodes.cpp: TOO_MANY_SIMULTANEOUS_QUERIES
+CANCELLED = 394  # QUERY_WAS_CANCELLED
 UNKNOWN_ERROR = 1002
+
+
+log = structlog.get_logger(__name__)
 
 
 class Limits(NamedTuple):
@@ -41,6 +47,9 @@ class Outcome(NamedTuple):
     written_rows: int
     written_bytes: int
     seconds: float
+
+
+_NOTHING = Outcome(b"", 0, 0, 0, 0, 0.0)
 
 
 class _Connection:
@@ -82,8 +91,8 @@ class _Connection:
 def _outcome(result: Any, body: bytes) -> Outcome:
     return Outcome(
         body,
-        result.rows_read(),
-        result.bytes_read(),
+        result.storage_rows_read(),
+        result.storage_bytes_read(),
         result.rows_written(),
         result.bytes_written(),
         result.elapsed(),
@@ -104,26 +113,75 @@ class Connections:
     def __init__(self, address: str, limits: Limits) -> None:
         self._address = address
         self._limits = limits
-        self._heavy = threading.BoundedSemaphore(limits.heavy)
+        self._places = threading.Condition()
+        self._taken = 0
         self._free = threading.Condition()
         self._idle = [_Connection(address)]  # never without one: the last to close stops the engine
         self._open = 1
+        self._lock = threading.Lock()
+        self._ending: _Connection | None = _Connection(address)  # however many others are busy
+        self._reads = Reads(self._end)
 
-    def run(self, statement: Statement) -> Outcome:
-        if not statement.heavy:
+    def run(
+        self, statement: Statement, is_abandoned: Callable[[], bool] = lambda: False
+    ) -> Outcome:
+        """`is_abandoned`: whether nobody waits for the answer; a read is then ended."""
+        query_id = killed(statement.sql)
+        if query_id is not None:
+            self._reads.kill(query_id)
+            return _NOTHING
+        if not statement.reads:
             return self._run(statement)
-        if not self._heavy.acquire(timeout=self._limits.query_seconds):
-            message = f"Too many simultaneous queries: {self._limits.heavy} heavy ones are running"
-            raise EngineError(TOO_MANY_QUERIES, message)
-        try:
-            return self._run(statement)
-        finally:
-            self._heavy.release()
+        with self._reads.listed(statement.query_id, is_abandoned) as read:
+            marked = statement._replace(sql=read.marked(statement.sql))
+            if not statement.heavy:
+                return self._run(marked)
+            self._take_place(read)
+            try:
+                return self._run(marked)
+            finally:
+                self._leave_place()
+
+    def _take_place(self, read: Read) -> None:
+        with self._places:
+            is_told = self._places.wait_for(
+                lambda: read.is_ended or self._taken < self._limits.heavy,
+                timeout=self._limits.query_seconds,
+            )
+            if read.is_ended:
+                raise EngineError(CANCELLED, "Code: 394. DB::Exception: Query was cancelled.")
+            if not is_told:
+                places = self._limits.heavy
+                message = f"Too many simultaneous queries: {places} heavy ones are running"
+                raise EngineError(TOO_MANY_QUERIES, message)
+            self._taken += 1
+
+    def _leave_place(self) -> None:
+        with self._places:
+            self._taken -= 1
+            self._places.notify_all()
+
+    def _end(self, read: Read) -> None:
+        """In the one thread that watches the reads."""
+        with self._places:
+            self._places.notify_all()
+        with self._lock:
+            if self._ending is None:
+                return
+            try:
+                self._ending.handle.query(read.kill, "Null")
+            except RuntimeError as error:
+                log.warning("could not end a query", code=engine_error(str(error)).code)
+                self._ending = self._replaced(self._ending)
 
     def close(self, seconds: float) -> None:
         """Waits for what is running, at most so long."""
         with self._free:
             self._free.wait_for(lambda: len(self._idle) == self._open, timeout=seconds)
+            with self._lock:
+                if self._ending is not None:
+                    self._ending.handle.close()
+                self._ending = None
             while self._idle:
                 self._idle.pop().handle.close()
                 self._open -= 1

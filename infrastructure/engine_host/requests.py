@@ -76,6 +76,7 @@ class Statement(NamedTuple):
     changes_session: bool
     data: bytes = b""
     data_format: str = ""
+    query_id: str = ""
 
     @property
     def answer_format(self) -> str:
@@ -105,6 +106,7 @@ def statement(target: str, headers: Mapping[str, str], body: bytes) -> Statement
         changes_session=bool(_CHANGES_SESSION.match(sql)),
         data=sql[insert.end() :] if insert else b"",
         data_format=insert[2].decode() if insert else "",
+        query_id=given.get("query_id", ""),
     )
 
 

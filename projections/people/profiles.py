@@ -29,6 +29,12 @@ _decode_members = msgspec.json.Decoder(list[Member]).decode
 _decode_groups = msgspec.json.Decoder(list[tuple[str, str, int]]).decode
 
 
+# How many ids the app has, whose numbers are 1 to that.
+COUNT_OF_IDS = select(func.coalesce(func.max(distinct_ids.c.number), 0).label("ids")).where(
+    distinct_ids.c.app_number == bindparam("app", type_=Integer)
+)
+
+
 def find_profile(connection: Connection, app_number: int, distinct_id: str) -> Profile | None:
     """None: nobody has this id. All of it is as of one moment, since it is one statement."""
     found = read(connection.execute(PROFILE, {"app": app_number, "id": distinct_id}).one())

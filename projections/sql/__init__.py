@@ -30,7 +30,7 @@ class Plan(NamedTuple):
 def plan(question: Question, *, app_number: int, past: Past, seconds: float) -> Plan:
     """One row more than may be answered tells that there are more. Raises Rejected."""
     tree = parsed(question.query)
-    fence = Fence(app_number, past)
+    fence = Fence(app_number, past, has_traits=_reads_traits(question.query))
     writing = Queries(fence, question.parameters, _relations(tree))
     try:
         sql = writing.outermost(tree, _texts(tree))
@@ -41,6 +41,11 @@ def plan(question: Question, *, app_number: int, past: Past, seconds: float) -> 
     # In the query, because a connection that was once set to read only stays so.
     limited = f"{sql} SETTINGS readonly = 1"
     return Plan(limited, dict(writing.bound), _settings(fence, seconds))
+
+
+def _reads_traits(query: str) -> bool:
+    """Whether it may; where a star stands, it may be one of columns."""
+    return "*" in query or "traits" in query.lower()
 
 
 def _relations(tree: exp.Query) -> frozenset[str]:

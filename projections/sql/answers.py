@@ -40,9 +40,18 @@ class Column(msgspec.Struct, frozen=True):
     type: str
 
 
+class Read(msgspec.Struct, frozen=True):
+    """What the engine read from its tables, in `elapsed` seconds."""
+
+    elapsed: float
+    rows_read: int
+    bytes_read: int
+
+
 class _Found(msgspec.Struct, frozen=True):
     meta: list[Column]
     data: list[list[msgspec.Raw]]
+    statistics: Read
 
 
 class Table(NamedTuple):
@@ -51,6 +60,7 @@ class Table(NamedTuple):
     columns: list[Column]
     rows: Sequence[Sequence[msgspec.Raw]]
     truncated: bool
+    read: Read
 
     def objects(self) -> list[dict[str, msgspec.Raw]]:
         """Raises Rejected for two columns of one name."""
@@ -84,7 +94,8 @@ _decode = msgspec.json.Decoder(_Found).decode
 def table(answer: bytes) -> Table:
     """Of an answer in FORMAT."""
     found = _decode(answer)
-    return Table(found.meta, found.data[:MAX_SQL_ROWS], len(found.data) > MAX_SQL_ROWS)
+    is_more = len(found.data) > MAX_SQL_ROWS
+    return Table(found.meta, found.data[:MAX_SQL_ROWS], is_more, found.statistics)
 
 
 def complaint(code: int | None, message: str) -> Rejected | None:

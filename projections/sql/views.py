@@ -10,6 +10,7 @@ computed for the whole dictionary, and dictionaries are shared by all rows of a 
 from typing import NamedTuple
 
 from domain.past import Past
+from projections import person_traits
 from projections.event_queries import up_to
 from projections.events import TABLE
 from projections.person_map import CHANGES, NOW, person, scalars
@@ -35,7 +36,7 @@ EVENTS = {
     "os": "CAST(os AS String)",
     "device": "CAST(device AS String)",
 }
-# Name -> the expression on the view of events. Traits belong here once the engine has them.
+# Name -> the expression on the view of events. `traits` stands beside them.
 PEOPLE = {
     "person_id": "person_id",
     "first_seen": "min(timestamp)",
@@ -50,17 +51,18 @@ COMING = frozenset({"segments"})
 INNER = frozenset(
     {
         *("app_number", "pid0", "moved", "belongs"),
-        *(TABLE, CHANGES, NOW),
+        *(TABLE, CHANGES, NOW, person_traits.TABLE),
         *("system", "information_schema", "default", "currentdatabase"),
     }
 ) - set(NAMES)
 
 
 class Fence(NamedTuple):
-    """Whose rows, and those of which past."""
+    """Whose rows, and those of which past. `has_traits`: people have them, which costs a join."""
 
     app_number: int
     past: Past
+    has_traits: bool = True
 
     def view(self, name: str) -> str:
         """A subquery that has the columns of the view."""
@@ -69,7 +71,7 @@ class Fence(NamedTuple):
     def filters(self) -> dict[str, str]:
         """For the engine to put on every read of these tables, whatever the query says."""
         mine = f"app_number = {self.app_number:d}"
-        return {TABLE: mine, CHANGES: mine, NOW: mine}
+        return dict.fromkeys((TABLE, CHANGES, NOW, person_traits.TABLE), mine)
 
     def _events(self) -> str:
         app_number, known_at = self.app_number, self.past.known_at
@@ -85,4 +87,21 @@ class Fence(NamedTuple):
 
     def _people(self) -> str:
         columns = ", ".join(f"{sql} AS `{name}`" for name, sql in PEOPLE.items())
-        return f"(SELECT {columns} FROM {self._events()} GROUP BY person_id)"
+        people = f"SELECT {columns} FROM {self._events()} GROUP BY person_id"
+        if not self.has_traits:
+            return f"({people})"
+        names = ", ".join(f"seen.`{name}` AS `{name}`" for name in PEOPLE)
+        return (
+            f"(SELECT {names}, if(told.told = '', '{{}}', told.told) AS `traits` FROM ({people})"
+            f" AS seen LEFT JOIN ({self._traits()}) AS told ON seen.person_id = told.person)"
+        )
+
+    def _traits(self) -> str:
+        """Rows (person, told), as projections/person_traits.py has them."""
+        conditions = [f"{person_traits.TABLE}.app_number = {self.app_number:d}"]
+        if self.past.known_at is not None:
+            conditions.append(f"position <= {self.past.known_at:d}")
+        return (
+            f"SELECT person, argMax(traits, position) AS told FROM {person_traits.TABLE}"
+            f" PREWHERE {' AND '.join(conditions)} GROUP BY person"
+        )

@@ -20,7 +20,7 @@ def test_columns_are_those_of_the_page(ask):
     assert [column.name for column in found.columns] == list(views.EVENTS)
     assert "LowCardinality" not in str([column.type for column in found.columns])
     found = ask("SELECT * FROM people LIMIT 1")
-    assert [column.name for column in found.columns] == list(views.PEOPLE)
+    assert [column.name for column in found.columns] == [*views.PEOPLE, "traits"]
 
 
 def test_figures_are_those_of_the_events(ask):

@@ -16,6 +16,7 @@ from domain.past import NOW, Past
 from infrastructure.analytics_engine import EngineFailed
 from projections.person_map import CHANGES
 from projections.person_map import NOW as PERSON_NOW
+from projections.person_traits import TABLE as TRAITS
 from projections.sql import functions, parsing, views
 from tests.fixtures.sql import ACCEPTED, ATTEMPTS, MARKER
 from tests.fixtures.sql_store import FIRST, INNER, MINE, plan_of, rows
@@ -94,10 +95,36 @@ def test_dictionaries_are_not_shared_with_others(ask):
         assert rows(ask(f"SELECT {expression} AS x, count() FROM events GROUP BY x"))
 
 
+def test_traits_are_those_of_the_app_and_of_the_past(ask):
+    """Person 1 has a plan from position 20 and another from 40 on; person 4 never had a trait."""
+    asked = (
+        "SELECT person_id, JSONExtractString(traits, 'plan') AS plan, traits FROM people"
+        " WHERE person_id IN (1, 4) ORDER BY person_id"
+    )
+
+    def plans(**past):
+        return [(int(row[0]), row[1]) for row in rows(ask(asked, past=Past(**past)))]
+
+    assert plans() == [(1, "pro"), (4, "")]
+    assert plans(known_at=39) == [(1, "free"), (4, "")]
+    assert plans(known_at=19) == [(1, ""), (4, "")]
+    assert rows(ask("SELECT traits FROM people WHERE person_id = 4")) == [("{}",)]
+    assert rows(ask("SELECT * FROM people WHERE person_id = 1"))[0][-1] == '{"plan": "pro"}'
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_functions_that_fail_never_see_anothers_traits(ask, oracle):
+    """All values of app 1 are numbers here; those of the other have the marker."""
+    plan = "JSONExtractString(traits, 'plan')"
+    column = f"multiIf({plan} = '', 'u1', {plan} IN ('pro', 'free'), 'u2', {plan})"
+    assert rows(ask(f"SELECT count() FROM people WHERE {oracle.format(c=column)}"))
+    assert rows(ask(f"SELECT max({oracle.format(c=column)}) FROM people"))
+
+
 def test_the_engine_itself_filters_by_app(sql_engine):
     """Behind the fence: were a table left as the caller wrote it, this is what would be read."""
     plan = plan_of("SELECT 1")
-    for name in ("events", "sql_fence.events", PERSON_NOW, CHANGES):
+    for name in ("events", "sql_fence.events", PERSON_NOW, CHANGES, TRAITS):
         asked = f"SELECT groupUniqArray(app_number) FROM {name} SETTINGS readonly = 1"
         (row,) = sql_engine.query(asked, {}, plan.settings).rows
         assert row[0] == [MINE]
@@ -112,7 +139,7 @@ def test_every_table_of_the_views_is_fenced_and_reserved():
         fence = views.Fence(MINE, past)
         for view in views.NAMES:
             read = set(re.findall(r"(?:FROM|joinGet\(')\s*(\w+)", fence.view(view)))
-            assert read <= {"events", CHANGES, PERSON_NOW}
+            assert read <= {"events", CHANGES, PERSON_NOW, TRAITS}
             assert read <= set(fence.filters())
             assert read - {"events"} <= views.INNER
             assert fence.view(view).count(f"app_number = {MINE}") + fence.view(view).count(

@@ -1,0 +1,84 @@
+"""Questions about chosen persons only: those that criteria hold of (projections/criteria.py).
+
+They are one bitmap, reckoned once for a query, whatever the question reads: of rows those of these
+persons count, and bitmaps of persons, as rollups give them, are intersected with it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+from domain.conditions.tree import AllOf, AnyOf, Member, Not, Tree
+from projections.criteria import Asked, members
+from projections.person_map import person, persons, scalars
+
+Segment: TypeAlias = Tree | Sequence[int]  # the criteria of a live one, the persons of a static one
+
+
+class Among(NamedTuple):
+    """`bitmap`: SQL of one value, with its parameters."""
+
+    bitmap: str
+    parameters: Mapping[str, object]
+
+
+def among(tree: Tree, asked: Asked) -> Among:
+    """The criteria were checked."""
+    found = members(tree, asked._replace(prefix="c"))
+    return Among(
+        f"(SELECT groupBitmapState(toUInt64(person)) FROM ({found.sql}))", found.parameters
+    )
+
+
+def rows_of(numbers: Sequence[int]) -> str:
+    """Rows (person), of a list: for Asked.members_of."""
+    listed = ", ".join(f"{number:d}" for number in numbers)
+    return f"SELECT arrayJoin(CAST([{listed}], 'Array(UInt64)')) AS person"
+
+
+def known(app_number: int, known_at: int | None, chosen: Among | None) -> str:
+    """What follows WITH, for all below and for what needs person_map.scalars."""
+    found = scalars(app_number, known_at)
+    return found if chosen is None else f"{found}, {chosen.bitmap} AS asked"
+
+
+def theirs(app_number: int, known_at: int | None, chosen: Among | None) -> list[str]:
+    """Conditions of the rows of events that count."""
+    if chosen is None:
+        return []
+    return [f"bitmapContains(asked, {person(app_number, known_at)})"]
+
+
+def those(numbers: str, app_number: int, known_at: int | None, chosen: Among | None) -> str:
+    """Of a bitmap of numbers, that of the persons that count."""
+    found = persons(numbers, app_number, known_at)
+    return found if chosen is None else f"bitmapAnd({found}, asked)"
+
+
+def bound(parameters: Mapping[str, object], chosen: Among | None) -> dict[str, object]:
+    return {**parameters, **(chosen.parameters if chosen else {})}
+
+
+def resolved(tree: Tree, find: Callable[[str], Segment]) -> tuple[Tree, dict[str, Sequence[int]]]:
+    """The tree with the criteria of live segments in their place, and the members of static ones.
+    `find` raises for a segment that is not there; none is a member of itself.
+    """
+    lists: dict[str, Sequence[int]] = {}
+
+    def put(node: Tree) -> Tree:
+        match node:
+            case AllOf(conditions=parts) | AnyOf(conditions=parts):
+                return msgspec.structs.replace(node, conditions=tuple(map(put, parts)))
+            case Not(condition=part):
+                return Not(condition=put(part))
+            case Member(segment=segment) if segment not in lists:
+                found = find(segment)
+                if isinstance(found, Sequence):
+                    lists[segment] = found
+                    return node
+                return put(found)
+            case _:
+                return node
+
+    return put(tree), lists
