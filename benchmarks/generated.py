@@ -113,7 +113,7 @@ def prepare(engine: AnalyticsEngine, events: int, persons: int) -> float:
         fill(engine, events, persons)
         engine.command(MERGES.format(events=events, persons=persons))
         engine.command(MERGED)
-        engine.command(person_traits.CREATE.format(table="person_traits", generation="benchmark"))
+        engine.command(person_traits.create_table("person_traits", generation="benchmark"))
         engine.command(TRAITS.format(persons=persons))
     return scan_ms(engine)
 

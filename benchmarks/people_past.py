@@ -51,10 +51,8 @@ def measure(events: int, persons: int, runs: int) -> dict[str, Any]:
 def _move(engine: AnalyticsEngine, moved: int, *, step: int, position: int) -> None:
     for table in (person_map.CHANGES, person_map.NOW):
         engine.command(f"DROP TABLE IF EXISTS {table} SYNC")
-    engine.command(
-        person_map.CREATE_CHANGES.format(table=person_map.CHANGES, generation="benchmark")
-    )
-    engine.command(person_map.CREATE_NOW.format(table=person_map.NOW))
+    engine.command(person_map.create_changes(person_map.CHANGES, generation="benchmark"))
+    engine.command(person_map.create_now(person_map.NOW))
     engine.command(
         MOVE.format(changes=person_map.CHANGES, step=step, position=position, moved=moved)
     )

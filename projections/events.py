@@ -127,6 +127,23 @@ def create_table(
     )
 
 
+def create_distributed(
+    table: str,
+    *,
+    local: str,
+    cluster: str,
+    database: str = "currentDatabase()",
+    on_cluster: str = "",
+) -> str:
+    """The DDL of the table that is asked, over the shards' tables `local`. All rows of a distinct
+    id lie on one shard; those of a person need not.
+    """
+    return (
+        f"CREATE TABLE IF NOT EXISTS {table} {on_cluster} AS {local}"
+        f" ENGINE = Distributed('{cluster}', currentDatabase(), {local}, sipHash64(app_number, pid0))"
+    )
+
+
 def rollup(unit: Literal["day", "hour"], *, by_event: bool) -> str:
     """The name of the smallest projection that has what is asked for."""
     return f"{'events' if by_event else 'all'}_by_{unit}"

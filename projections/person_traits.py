@@ -9,13 +9,20 @@ from collections.abc import Sequence
 TABLE = "person_traits"
 COLUMNS = ("app_number", "person", "position", "traits")
 
-CREATE = """
-CREATE TABLE IF NOT EXISTS {table} (
+_CREATE = """
+CREATE TABLE IF NOT EXISTS {table} {on_cluster} (
     app_number UInt32, person UInt64, position UInt64 CODEC(Delta(8), ZSTD(1)),
     traits String CODEC(ZSTD(1))
-) ENGINE = ReplacingMergeTree ORDER BY (app_number, person, position)
+) ENGINE = {engine} ORDER BY (app_number, person, position)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 COMMENT '{generation}'"""
+
+
+def create_table(
+    table: str, *, generation: str, engine: str = "ReplacingMergeTree", on_cluster: str = ""
+) -> str:
+    """The DDL. Of a cluster every server has all rows."""
+    return _CREATE.format(table=table, generation=generation, engine=engine, on_cluster=on_cluster)
 
 
 def latest(
