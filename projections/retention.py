@@ -29,6 +29,22 @@ CROSS JOIN (
 ) AS after
 """
 
+# The same where one and the same events start and return: they are read once.
+_SAME = """
+WITH {scalars}
+SELECT 0, CAST(NULL AS Nullable(String)), one.1 AS unit, bitmapCardinality(one.3) AS size, size,
+    arrayMap(
+        pair -> (pair.1, bitmapAndCardinality(one.3, pair.2), 0),
+        arrayFilter(pair -> pair.1 > unit AND pair.1 <= {last}, units))
+FROM (
+    SELECT arraySort(pair -> pair.1, groupArray((unit, those, begun))) AS units FROM (
+        SELECT roundDown(piece, {bounds}) AS unit, groupBitmapMergeState(people) AS those,
+            groupBitmapMergeState(if(piece < {end}, people, bitmapAnd(people, nobody))) AS begun
+        FROM (SELECT unit AS piece, people, bitmapBuild(emptyArrayUInt64()) AS nobody
+            FROM ({pieces})) GROUP BY unit)
+) ARRAY JOIN units AS one WHERE unit < {end}
+"""
+
 # Turned around, the greatest is the first recorded of those at the last instant.
 _TURN = "toUInt128(18446744073709551615)"
 _LAST = "maxIf(at, returns)"
@@ -75,15 +91,47 @@ def plan(
         returns=happened(question.return_event, question.return_where, parameters),
         key=group_key(question.breakdown.property, parameters) if question.breakdown else "''",
     )
-    last = f"{asked.bounds}[indexOf({asked.bounds}, unit) + {asked.periods}]"
-    sql = _COUNTED.format(
-        scalars=scalars(app_number, past.known_at),
-        cohorts=_broken_down(question, _cohorts(question, asked, seen)),
-        returns=_returns(question, asked, seen),
-        back_too="bitmapAndCardinality(back, pair.2)" if question.unbounded else "0",
-        last="4294967295" if question.unbounded else last,
-    )
+    last = "4294967295" if question.unbounded else _last(asked)
+    if _is_one_reading(question, asked):
+        sql = _same(asked, seen, last)
+    else:
+        sql = _COUNTED.format(
+            scalars=scalars(app_number, past.known_at),
+            cohorts=_broken_down(question, _cohorts(question, asked, seen)),
+            returns=_returns(question, asked, seen),
+            back_too="bitmapAndCardinality(back, pair.2)" if question.unbounded else "0",
+            last=last,
+        )
     return Plan(sql, dict(parameters), _settings(question, seen.source), seen.source)
+
+
+def _last(asked: Asked) -> str:
+    """The unit up to which a cohort is followed."""
+    return f"{asked.bounds}[indexOf({asked.bounds}, unit) + {asked.periods}]"
+
+
+def _is_one_reading(question: Question, asked: Asked) -> bool:
+    return (
+        _is_by_unit(question)
+        and not (asked.within.start.microsecond or asked.within.end.microsecond)
+        and not question.unbounded
+        and question.start_event == question.return_event
+        and question.start_where == question.return_where
+    )
+
+
+def _same(asked: Asked, seen: _Events, last: str) -> str:
+    """Units are cut where the range begins and ends: beyond it events only return."""
+    start, end = (int(at.timestamp()) for at in asked.within[:2])
+    cuts = sorted({start, end, *(bound for bound in asked.bounds if bound > start)})
+    times = between(asked.within.start, _instant(asked.bounds[-1]), seen.source)
+    return _SAME.format(
+        scalars=scalars(seen.app_number, seen.past.known_at),
+        pieces=_bitmaps(seen, [*times, seen.starts], cuts),
+        bounds=asked.bounds,
+        end=end,
+        last=last,
+    )
 
 
 def _settings(question: Question, source: Source) -> dict[str, object]:
@@ -125,7 +173,7 @@ def _unit(bounds: Sequence[int], source: Source) -> str:
 
 def _bitmaps(seen: _Events, conditions: Sequence[str], bounds: Sequence[int]) -> str:
     """Rows (unit, people) of all events that the conditions choose."""
-    people = persons("numbers", seen.app_number, seen.past.known_at)
+    people = persons("numbers")
     return (
         f"SELECT unit, {people} AS people FROM (SELECT {_unit(bounds, seen.source)} AS unit,"
         f" groupBitmapState(pid0) AS numbers FROM {seen.table}"
