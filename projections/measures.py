@@ -42,9 +42,9 @@ def aggregate(
     with_scalars = f"WITH {scalars(app_number, known_at)}"
     bitmap = f"groupBitmapState({_PERSON})"
     if measured.measure != "per_person":
-        unique = f"bitmapCardinality({persons('{cell}')})"
+        unique = f"bitmapCardinality({persons('{cell}', app_number, known_at)})"
         return Aggregate(bitmap, "groupBitmapMergeState({cell})", unique, with_scalars)
-    unique = f"bitmapCardinality({persons('tupleElement({cell}, 2)')})"
+    unique = f"bitmapCardinality({persons('tupleElement({cell}, 2)', app_number, known_at)})"
     return Aggregate(
         f"(count(), {bitmap})",
         "(sum(tupleElement({cell}, 1)), groupBitmapMergeState(tupleElement({cell}, 2)))",

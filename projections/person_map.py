@@ -31,6 +31,7 @@ SELECT app_number, count(),
     toString(sum(reinterpretAsUInt128(sipHash128(number, position, person))))
 FROM {table} FINAL WHERE position <= {{upto:UInt64}} GROUP BY app_number ORDER BY app_number"""
 
+_MOVED = "(SELECT groupBitmapState(number) FROM {table} WHERE {condition} AND person != number)"
 _THEN = f"""(
     SELECT number, argMax(person, position) AS person FROM {CHANGES}
     WHERE app_number = {{app}} AND position <= {{known_at}} GROUP BY number)"""
@@ -51,25 +52,22 @@ def create_now(table: str, *, on_cluster: str = "") -> str:
 
 
 def scalars(app_number: int, known_at: int | None) -> str:
-    """What a query must have after WITH for `persons` and `person`. `known_at`: a position, None:
-    now.
-    """
+    """What a query must have after WITH to use `persons`. `known_at`: a position, None: now."""
     if known_at is None:
-        source, condition = NOW, f"app_number = {app_number:d} AND person != number"
+        moved = _MOVED.format(table=NOW, condition=f"app_number = {app_number:d}")
+        return f"{moved} AS moved"
+    then = _THEN.format(app=f"{app_number:d}", known_at=f"{known_at:d}")
+    moved = _MOVED.format(table=then, condition="1")
+    pairs = f"(SELECT (groupArray(number), groupArray(person)) FROM {then} WHERE person != number)"
+    return f"{moved} AS moved, {pairs} AS belongs"
+
+
+def persons(bitmap: str, app_number: int, known_at: int | None) -> str:
+    """The bitmap of persons for a bitmap of numbers."""
+    if known_at is None:
+        person = f"joinGet('{NOW}', 'person', toUInt32({app_number:d}), number)"
     else:
-        source = _THEN.format(app=f"{app_number:d}", known_at=f"{known_at:d}")
-        condition = "person != number"
-    rows = f"FROM {source} WHERE {condition}"
-    return (
-        f"(SELECT groupBitmapState(number) {rows}) AS moved,"
-        f" (SELECT (groupArray(number), groupArray(person)) {rows}) AS belongs"
-    )
-
-
-def persons(bitmap: str) -> str:
-    """The bitmap of persons for a bitmap of numbers; needs `scalars`."""
-    # A bitmap has many to look for at once, which the Join table does at a third of the speed.
-    person = "transform(number, belongs.1, belongs.2, number)"
+        person = "transform(number, belongs.1, belongs.2, number)"
     replaced = f"arrayMap(number -> {person}, bitmapToArray(bitmapAnd({bitmap}, moved)))"
     return f"bitmapOr(bitmapAndnot({bitmap}, moved), bitmapBuild({replaced}))"
 

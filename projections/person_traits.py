@@ -4,7 +4,7 @@ A row says what a person's traits are from a position on; the last one counts. A
 none any more, because they were unset or because another person has the number now, has `{}`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 TABLE = "person_traits"
 COLUMNS = ("app_number", "person", "position", "traits")
@@ -26,15 +26,24 @@ def create_table(
 
 
 def latest(
-    app_number: int, known_at: int | None, *, table: str = TABLE, conditions: Sequence[str] = ()
+    app_number: int,
+    known_at: int | None,
+    *,
+    facts: Mapping[str, str],
+    table: str = TABLE,
+    conditions: Sequence[str] = (),
 ) -> str:
-    """Rows (person, properties), as projections/conditions.py asks of them; `conditions`: on
-    `person`.
+    """Rows (person, facts...): `facts` of each person's last traits, SQL about `properties` as
+    projections/conditions.py has it, never NULL. `conditions`: on `person`.
     """
     asked = [f"app_number = {app_number:d}", *conditions]
     if known_at is not None:
         asked.append(f"position <= {known_at:d}")
+    # Before grouping: small facts are carried along faster than the text that they come from.
+    reckoned = ", ".join(f"{fact} AS {name}" for name, fact in facts.items())
+    last = ", ".join(f"argMax({name}, at) AS {name}" for name in facts)
     return (
-        f"SELECT person, argMax(traits, position) AS properties FROM {table}"
-        f" WHERE {' AND '.join(asked)} GROUP BY person"
+        f"SELECT person, {last} FROM (SELECT person, position AS at, {reckoned} FROM"
+        f" (SELECT person, position, traits AS properties FROM {table}"
+        f" WHERE {' AND '.join(asked)})) GROUP BY person"
     )

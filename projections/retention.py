@@ -173,7 +173,7 @@ def _unit(bounds: Sequence[int], source: Source) -> str:
 
 def _bitmaps(seen: _Events, conditions: Sequence[str], bounds: Sequence[int]) -> str:
     """Rows (unit, people) of all events that the conditions choose."""
-    people = persons("numbers")
+    people = persons("numbers", seen.app_number, seen.past.known_at)
     return (
         f"SELECT unit, {people} AS people FROM (SELECT {_unit(bounds, seen.source)} AS unit,"
         f" groupBitmapState(pid0) AS numbers FROM {seen.table}"
