@@ -16,6 +16,7 @@ ALL = (
     "trends",
     "funnels",
     "criteria",
+    "beside",
     "people",
     "people_pages",
     "people_past",

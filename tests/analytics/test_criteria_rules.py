@@ -97,7 +97,7 @@ NEEDED = [
     ("stopped a for 1 day", Needs(events=frozenset("a"), is_time_relative=True)),
     ("did a then b within 1 day", Needs(events=frozenset("ab"))),
     ("did a then not b within 1 day", Needs(events=frozenset("ab"), is_time_relative=True)),
-    ("did a where (at not in last 1 day)", Needs(events=frozenset("a"), is_time_relative=True)),
+    ("did a where (seen not in last 1 day)", Needs(events=frozenset("a"), is_time_relative=True)),
     ('in segment "s" and sample 5%', Needs(segments=frozenset("s"))),
 ]
 
@@ -175,9 +175,9 @@ def test_of_many_events_the_newest_are_told():
 
 
 def test_conditions_on_events_know_now():
-    asked = Where("at", "in_last", "1 day")
-    tree = parse("did buy where (at in last 1 day)")
+    asked = Where("seen", "in_last", "1 day")
+    tree = parse("did buy where (seen in last 1 day)")
     assert tree.where == (asked,)
-    recent = Person(1, {}, [event(1, "buy", 5, at=(NOW - timedelta(hours=1)).isoformat())])
+    recent = Person(1, {}, [event(1, "buy", 5, seen=(NOW - timedelta(hours=1)).isoformat())])
     assert evaluate(tree, recent, NOW, lambda _: False)
     assert not evaluate(tree, recent, NOW + timedelta(days=1), lambda _: False)
