@@ -14,6 +14,7 @@ from projections.person_map import person, persons, scalars
 from projections.ranking import ranked, told
 from projections.rollups import SECOND, Plan, Source, between, coarsest
 
+_NO_KEY = "''"  # SQL: there is nothing to break down by
 _EVENT = "$event"  # the one fact that the rollups are kept by
 
 # A row for each cohort: who is in it, who came back in its own unit, and who in those after it.
@@ -89,7 +90,7 @@ def plan(
         ],
         starts=happened(question.start_event, question.start_where, parameters),
         returns=happened(question.return_event, question.return_where, parameters),
-        key=group_key(question.breakdown.property, parameters) if question.breakdown else "''",
+        key=group_key(question.breakdown.property, parameters) if question.breakdown else _NO_KEY,
     )
     last = "4294967295" if question.unbounded else _last(asked)
     if _is_one_reading(question, asked):
@@ -203,10 +204,11 @@ def _cohorts(question: Question, asked: Asked, seen: _Events) -> str:
     found = _firsts(question, asked, seen)
     if question.kind == "first_time":
         # One who began before the range is in no cohort.
+        key = "key" if question.breakdown else "0"
         found = (
-            "SELECT person, one.1 AS unit, one.2 AS key, one.3 AS returned FROM ("
-            "SELECT person, argMin((unit, key, returned), first) AS one, min(first) AS ever"
-            f" FROM ({found}) GROUP BY person)"
+            f"SELECT person, one.1 AS unit, {_key(question, 'one.3')} AS key, one.2 AS returned"
+            f" FROM (SELECT person, argMin((unit, returned, {key}), first) AS one,"
+            f" min(first) AS ever FROM ({found}) GROUP BY person)"
             f" WHERE bitShiftRight(ever, 64) >= {_micros(asked.within.start)}"
         )
     return (
@@ -229,14 +231,20 @@ def _firsts(question: Question, asked: Asked, seen: _Events) -> str:
     rows = (
         f"SELECT {person(seen.app_number, seen.past.known_at)} AS person,"
         f" {_unit([0, *asked.bounds[: asked.cohorts]], 'rows')} AS unit,"
-        f" {AT} AS at, {starts} AS starts, {returns} AS returns, if(starts, {seen.key}, '') AS key"
+        f" {AT} AS at, {starts} AS starts, {returns} AS returns,"
+        f" {_key(question, f'if(starts, {seen.key}, {_NO_KEY})')} AS key"
         f" FROM {seen.table} WHERE {' AND '.join(seen.conditions)} AND (starts OR returns)"
     )
     return (
         "SELECT person, unit, minIf(at, starts) AS first,"
-        f" argMinIf(key, at, starts) AS key, {returned} AS returned"
+        f" {_key(question, 'argMinIf(key, at, starts)')} AS key, {returned} AS returned"
         f" FROM ({rows}) GROUP BY person, unit HAVING countIf(starts) > 0"
     )
+
+
+def _key(question: Question, sql: str) -> str:
+    """Text costs much while rows are joined: only where it is asked for."""
+    return sql if question.breakdown else _NO_KEY
 
 
 def _broken_down(question: Question, found: str) -> str:
