@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 from litestar import Request
 from litestar.di import NamedDependency
@@ -55,6 +56,12 @@ def require(caller: Caller, permission: str) -> Caller:
             current_permissions=list(caller.permissions),
         )
     return caller
+
+
+def own_app(caller: Caller) -> UUID:
+    """Of one whose permissions are an app's."""
+    assert caller.app_id is not None
+    return caller.app_id
 
 
 def check_origin(caller: Caller, origin: str | None) -> None:

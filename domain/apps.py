@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from domain.aggregates import Event
 from domain.errors import Conflict, NotFound, Rejected
 from domain.limits import (
     MAX_AUTHORIZED_DOMAINS,
@@ -25,15 +26,6 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
 }
 _LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}([.]{_LABEL})*")  # RFC 1035, section 2.3.4
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """`originator_id` is the organisation's or the app's id; `app_id` is None for organisations."""
-
-    originator_id: UUID
-    originator_version: int
-    occurred_at: datetime
-    app_id: UUID | None = None
 
 
 class OrganisationCreated(Event, frozen=True, kw_only=True):

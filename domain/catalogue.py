@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from domain import apps, erasures, tracking
+from domain import apps, erasures, metrics, releases, tracking
 
 EVENTS: tuple[type, ...] = (
     tracking.Tracked,
@@ -17,6 +17,12 @@ EVENTS: tuple[type, ...] = (
     apps.AppCreated,
     apps.KeyIssued,
     apps.KeyRevoked,
+    metrics.MetricCreated,
+    metrics.MetricUpdated,
+    metrics.MetricDeleted,
+    releases.ReleaseCreated,
+    releases.ReleaseUpdated,
+    releases.ReleaseDeleted,
 )
 BY_TOPIC: dict[str, type] = {event.TOPIC: event for event in EVENTS}  # type: ignore[attr-defined]  # every class in EVENTS has one; tests/architecture checks it
 
@@ -37,6 +43,8 @@ CATEGORIES: dict[str, str] = {
     "organisation": "apps",
     "app": "apps",
     "key": "apps",
+    "metric": "metrics",
+    "release": "releases",
 }
 
 

@@ -8,8 +8,6 @@ from projections.person_map import persons, scalars
 
 _PERSON = "pid0"
 _FUNCTIONS = {
-    "sum": "sum",
-    "average": "avg",
     "minimum": "min",
     "maximum": "max",
     "median": "quantileExactInclusive",
@@ -55,12 +53,25 @@ def aggregate(
 
 def _of_numbers(measured: Measured, parameters: Parameters) -> Aggregate:
     """NULL is not counted. Quantiles are exact and, between two numbers, interpolated."""
+    value = number_of(measured.property or "", parameters)
+    if measured.measure in {"sum", "average"}:
+        return _added_up(measured, value)
     name = _FUNCTIONS[measured.measure]
     level = _LEVELS.get(measured.measure, "")
-    value = number_of(measured.property or "", parameters)
-    number = "finalizeAggregation({cell})"
     return Aggregate(
         f"{name}State{level}({value})",
         f"{name}MergeState{level}({{cell}})",
-        f"ifNull({number}, 0)" if name == "sum" else number,
+        "finalizeAggregation({cell})",
+    )
+
+
+def _added_up(measured: Measured, value: str) -> Aggregate:
+    """In whole millionths: what doubles come to depends on the order in which they are added."""
+    millionths = f"sum(ifNull(toInt128(round({value} * 1000000.)), 0))"
+    if measured.measure == "sum":
+        return Aggregate(millionths, "sum({cell})", "toFloat64({cell}) / 1000000.")
+    return Aggregate(
+        f"({millionths}, count({value}))",
+        "(sum(tupleElement({cell}, 1)), sum(tupleElement({cell}, 2)))",
+        "toFloat64(tupleElement({cell}, 1)) / 1000000. / nullIf(tupleElement({cell}, 2), 0)",
     )

@@ -41,6 +41,10 @@ class Moment(NamedTuple):
     standing: Standing
     started: float
 
+    @classmethod
+    def begun(cls, past: Past, standing: Standing) -> "Moment":
+        return cls(past, standing, time.perf_counter())
+
     def told(self) -> dict[str, Any]:
         """The fields of Answer, once the query is over."""
         return {
@@ -54,7 +58,7 @@ async def begin(adapters: Adapters, question: Asked) -> Moment:
     """Raises Rejected, and NotCaughtUp where the read model is behind what is asked for."""
     past = await read_past(adapters, question.known_at, question.as_of)
     standing = await reached(adapters, (READ_MODEL,), question.min_position, past)
-    return Moment(past, standing, time.perf_counter())
+    return Moment.begun(past, standing)
 
 
 async def respond(

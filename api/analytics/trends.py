@@ -11,6 +11,7 @@ from api.analytics.answers import Answer, begin, respond, rows
 from api.analytics.tables import OF_SERIES, Table, of_series
 from api.shapes import check_body
 from domain.buckets import Range
+from domain.past import Past, seen_until
 from domain.trends import Question, Series, check
 from infrastructure.bootstrap import Adapters
 from projections import trends
@@ -41,17 +42,25 @@ async def show_trends(
     moment = await begin(adapters, data)
 
     async def ask(question: Question) -> dict[str, Any]:
-        split = check(question)
-        plan = trends.plan(question, split, app_number=reader.app_number or 0, past=moment.past)
-        found = await rows(adapters, plan.sql, plan.parameters, plan.settings)
-        series = trends.series(question, split, found, now=adapters.clock())
-        return {"data": Trends(series=series), "source": plan.source}
+        series, source = await measure(adapters, reader.app_number or 0, question, moment.past)
+        return {"data": Trends(series=series), "source": source}
 
     within = Range(buckets.start, buckets.end, buckets.zone)
-    return await respond(TrendsAnswer, data, within, moment, ask, _table)
+    return await respond(TrendsAnswer, data, within, moment, ask, table)
 
 
-def _table(data: Trends) -> Table:
+async def measure(
+    adapters: Adapters, app_number: int, question: Question, past: Past
+) -> tuple[list[Series], str]:
+    """The series, and what was read to answer. Raises Rejected."""
+    split = check(question)
+    plan = trends.plan(question, split, app_number=app_number, past=past)
+    found = await rows(adapters, plan.sql, plan.parameters, plan.settings)
+    now = seen_until(adapters.clock(), past)
+    return trends.series(question, split, found, now=now), plan.source
+
+
+def table(data: Trends) -> Table:
     found = (
         (*of_series(one), value.start, value.value, value.complete)
         for one in data.series

@@ -10,13 +10,14 @@ import msgspec
 import pytest
 
 from domain.conditions import lookup
+from domain.conditions.judging import millionths
 from domain.errors import Rejected
 from domain.questions import Breakdown
 from domain.trends import Question, check
 from tests.analytics.happened import FACTS, bucket_key, told
 
 NUMBERS = {
-    "sum": sum,
+    "sum": lambda numbers: sum(map(millionths, numbers)) / 1_000_000,
     "average": statistics.fmean,
     "minimum": min,
     "maximum": max,

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.read_models import ALL
+
 
 def metrics(http) -> dict[str, float]:
     """Sample -> value, labels and all."""
@@ -32,7 +34,7 @@ def test_it_is_ready_when_it_can_write_publish_and_query(http):
         assert (check["ok"], check["reason"]) == (True, "")
         assert check["ms"] > 0
     followers = {standing["name"] for standing in said["projections"]}
-    assert followers == {"apps", "events", "failed_events", "people", "relay"}
+    assert followers == {*ALL, "relay"}
     for standing in said["projections"]:
         assert set(standing) == {"name", "position", "head", "lag_ms"}
         assert 0 <= standing["position"] <= standing["head"]
@@ -59,7 +61,7 @@ def test_metrics_count_what_became_of_events(tenant):
     assert after["appizer_append_queue_events"] == 0
 
 
-@pytest.mark.parametrize("follower", ["apps", "events", "failed_events", "people", "relay"])
+@pytest.mark.parametrize("follower", [*ALL, "relay"])
 @pytest.mark.parametrize("figure", ["positions", "seconds"])
 def test_metrics_tell_the_lag_of_each_follower(tenant_of_all, follower, figure):
     name = f'appizer_projection_lag_{figure}{{projection="{follower}"}}'

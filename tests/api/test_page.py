@@ -28,6 +28,14 @@ def shape(value: Any) -> Any:
     return "number" if isinstance(value, float | int) else type(value).__name__
 
 
+def ids_in(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Those that later examples name."""
+    objects = (found, found.get("metric"), found.get("version"))
+    named = (one for one in objects if isinstance(one, dict))
+    names = ("key_id", "metric_id", "version_id")
+    return [(name, one[name]) for one in named for name in names if name in one]
+
+
 def catch_up(http: httpx.Client) -> None:
     """Waits until every read model has what the page, read slowly, takes for granted."""
     head = 0
@@ -61,7 +69,7 @@ def test_every_example_is_answered_as_the_page_says(tenant):
         assert told == status, (command, found)
         assert shape(found) == shape(json.loads(answer)), command
         catch_up(tenant.http)
-        keys["KEY_ID"] = found.get("key_id", keys.get("KEY_ID", ""))
+        keys |= {name.upper(): one for name, one in ids_in(found)}
 
 
 def test_the_limits_of_the_page_are_those_in_force():
@@ -98,6 +106,20 @@ def test_the_limits_of_the_page_are_those_in_force():
     assert rows["events to leave out of paths"] == str(limits.MAX_PATH_EXCLUSIONS)
     assert rows["`from`, `to`"] == f"the years {limits.MIN_YEAR} to {limits.MAX_YEAR}"
     assert rows["waiting for `min_position`"] == f"{limits.MAX_WAIT_SECONDS:.0f} seconds"
+
+
+def test_the_limits_of_metrics_and_versions_are_those_in_force():
+    rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", PAGE.split("## Limits")[1], re.MULTILINE))
+    assert rows["metrics of an app"] == str(limits.MAX_METRICS)
+    assert rows["a formula"].startswith(
+        f"{limits.MAX_FORMULA_CHARS} characters, {limits.MAX_FORMULA_DEPTH} "
+    )
+    assert rows["metrics measured for a formula"].startswith(
+        f"{limits.MAX_FORMULA_METRICS}, over {limits.MAX_FORMULA_LEVELS} "
+    )
+    assert rows["a description, release notes"].startswith(f"{limits.MAX_DESCRIPTION_CHARS} ")
+    assert rows["versions of an app"] == str(limits.MAX_RELEASES)
+    assert rows["days before and after a release"] == str(limits.MAX_IMPACT_DAYS)
 
 
 def test_the_page_names_every_operator_and_every_fact():

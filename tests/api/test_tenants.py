@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 from typing import NamedTuple
+from uuid import uuid4
 
 import pytest
 
@@ -53,6 +54,18 @@ KINDS = {
     ("post", "/v1/analytics/retention"): READ,
     ("post", "/v1/analytics/sessions"): READ,
     ("post", "/v1/analytics/paths"): READ,
+    ("post", "/v1/metrics"): READ,
+    ("get", "/v1/metrics"): READ,
+    ("get", "/v1/metrics/{metric_id}"): READ,
+    ("patch", "/v1/metrics/{metric_id}"): READ,
+    ("delete", "/v1/metrics/{metric_id}"): READ,
+    ("get", "/v1/metrics/{metric_id}/values"): READ,
+    ("post", "/v1/versions"): READ,
+    ("get", "/v1/versions"): READ,
+    ("get", "/v1/versions/{version_id}"): READ,
+    ("patch", "/v1/versions/{version_id}"): READ,
+    ("delete", "/v1/versions/{version_id}"): READ,
+    ("get", "/v1/versions/{version_id}/impact"): READ,
     ("get", "/v1/failed-events"): READ,
     ("post", "/v1/failed-events/{failed_id}/replay"): READ,
     ("post", "/v1/apps"): OWNER,
@@ -102,7 +115,21 @@ BODIES = {
     "/v1/users": {"user_id": "u", "traits": {"plan": "pro"}},
     "/v1/users/batch": {"users": [{"user_id": "u", "set_once": {"plan": "free"}}]},
 }
+BODIES["/v1/metrics"] = {"name": "Events", "definition": {}}
+BODIES["/v1/versions"] = {"version": "1.0", "released_at": "2026-03-01"}
 MARKER = "zebra-7f3a"  # in everything that belongs to the victim
+CHANGES = {
+    "/v1/metrics/{metric_id}": {"description": "changed"},
+    "/v1/versions/{version_id}": {"release_notes": "changed"},
+}
+ASKED = {  # what these addresses must say besides
+    "/v1/metrics/{metric_id}/values": {"from": "2026-01-01", "to": "2026-01-02"},
+    "/v1/versions/{version_id}/impact": {"metric": NOBODY},
+}
+MARKED = {
+    "/v1/metrics": {"name": MARKER, "definition": {"event": f"{MARKER} event"}},
+    "/v1/versions": {"version": MARKER, "release_notes": MARKER},
+}
 NAMING = {  # these name the victim in their body
     path: {"user_id": f"{MARKER}-user", "alias_id": "v"}
     for path in (
@@ -139,7 +166,17 @@ def victim(new_tenant) -> Victim:
     tenant.events()
     objects = {"app_id": tenant.app_id, "key_id": key_id, "failed_id": failed[0]["id"]}
     objects["erasure_id"] = _erased(tenant, f"{MARKER}-gone")
+    for path, name in (("/v1/metrics", "metric"), ("/v1/versions", "version")):
+        objects[f"{name}_id"] = _made(tenant, path)[name][f"{name}_id"]
     return Victim(tenant, {**objects, "user_id": f"{MARKER}-user"})
+
+
+def _made(tenant, path: str) -> dict:
+    """Called MARKER."""
+    headers = tenant.bearer(tenant.secret_key)
+    answer = tenant.http.post(path, headers=headers, json=BODIES[path] | MARKED[path])
+    assert answer.status_code == 201, answer.text
+    return answer.json()
 
 
 def _erased(tenant, user_id: str) -> str:
@@ -173,11 +210,15 @@ def foreigners(new_tenant, other_organisation) -> dict[str, str]:
 def ask(http, method: str, path: str, objects: dict[str, str], key: str | None):
     url = re.sub(r"{(\w+)}", lambda found: objects.get(found[1], key or "none"), path)
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    if method == "patch":
+        return http.patch(url, headers=headers, json=CHANGES[path])
     if method != "post":
-        return http.request(method, url, headers=headers)
+        return http.request(method, url, headers=headers, params=ASKED.get(path))
     body = BODIES.get(path) or NAMING.get(path)
     if body is None:
         body = {"batch": [ITEM]} if path.endswith(("/batch", "/import", "/b")) else ITEM
+    if path == "/v1/versions":
+        body = {**body, "version": uuid4().hex}  # each is released once
     if path in ("/v1/events", "/v1/events/track"):
         body = BODIES["/v1/events/batch"]["events"][0]
     return http.post(url, headers=headers, json=body)

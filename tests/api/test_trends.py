@@ -286,3 +286,21 @@ def test_a_question_that_is_none_is_refused_with_the_field(tenant_of_all, proble
     given = {"content": question} if isinstance(question, bytes) else {"json": question}
     answer = tenant_of_all.http.post("/v1/analytics/trends", headers=headers, **given)
     problem(answer, 400, "INVALID_REQUEST", field=field)
+
+
+def test_sums_are_exact_whatever_the_order(new_tenant):
+    tenant = new_tenant()
+    values = [2**53, 0.1, -(2**53), 0.2, 1]
+    events = [
+        {"user_id": "ada", "event_name": "paid", "timestamp": f"2026-03-0{day}T12:00:00Z",
+         "properties": {"amount": value}}
+        for day, value in enumerate(values, 1)
+    ]  # fmt: skip
+    assert tenant.send({"events": events}, "/v1/events/batch").is_success
+    asked = {"from": "2026-03-01", "to": "2026-03-31", "interval": "month", "event": "paid"}
+    for measure, value in (("sum", 1.3), ("average", 0.26)):
+        answer = tenant.trends(
+            **asked, measure=measure, property="amount", min_position=tenant.head()
+        )
+        (series,) = answer["data"]["series"]
+        assert series["total"] == series["values"][0]["value"] == value

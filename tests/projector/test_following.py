@@ -12,6 +12,7 @@ import pytest
 
 from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.embedded.ports import free_port
+from tests.fixtures.read_models import ALL
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,9 +75,6 @@ def rows(analytics_url):
         return [tuple(row) for row in answer.rows]
 
     return read
-
-
-ALL = ("apps", "people", "failed_events", "events")
 
 
 def tracked(history):

@@ -18,8 +18,8 @@ from infrastructure.read_models import ReadModels
 from infrastructure.rebuild import Rebuild
 from projections import apps, people
 from projections.people.tables import metadata
+from tests.fixtures.read_models import IN_POSTGRES
 
-ALL = ("apps", "people", "failed_events")
 DEEP = b'\x01{"message_id":"m","properties":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
 UNREADABLE = {
@@ -48,7 +48,7 @@ def test_an_unreadable_event_is_parked_and_the_rest_goes_on(
     at = history.store(topic, state, shop)
     last = history.track(shop, "bob")
     models.apply(history.recorded())
-    assert set(parked()) == {(name, at) for name in ALL}
+    assert set(parked()) == {(name, at) for name in IN_POSTGRES}
     assert all(said.startswith(reason) for said in parked().values())
     assert set(positions().values()) == {last}
     with engine.connect() as connection:
@@ -228,7 +228,7 @@ def test_every_fault_of_a_fixed_projection_is_found_again_by_retrying_all(
     assert {at for _, at in parked()} == set(places)
     with engine.connect() as connection:
         counts = parked_events.count_parked(connection)
-    assert counts == dict.fromkeys(ALL, 3)
+    assert counts == dict.fromkeys(IN_POSTGRES, 3)
 
 
 def test_the_databases_own_failure_parks_nothing(

@@ -6,15 +6,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4, uuid5
 
 import msgspec
 import psycopg
 import pytest
 from sqlalchemy import Engine
 
+from domain.metrics import Definition, MetricCreated, MetricDeleted, MetricUpdated
+from domain.releases import ReleaseCreated, ReleaseDeleted, ReleaseUpdated
 from domain.tracking import Refused
 from infrastructure import checkpoints
 from infrastructure.analytics_engine import AnalyticsEngine
@@ -28,7 +31,6 @@ from infrastructure.settings import Settings
 from projections.catalogue import PROJECTIONS
 
 ROOT = Path(__file__).parents[2]
-NAMES = (*(projection.name for projection in PROJECTIONS), "events")
 
 
 class System:
@@ -55,6 +57,31 @@ class System:
             self.history.identify(app, f"user {n % 40}", n=n, plan="pro" if n % 2 else None)
             self.history.alias(app, f"user {n}", f"browser {n + 7}")
             self.history.append(app, self._refused(n))
+            if n % 10 == 0:
+                self._define(app, n)
+
+    def _define(self, app: UUID, n: int) -> None:
+        """A metric of two versions, or of one that was deleted; a release that came and went."""
+        metric, release = uuid4(), uuid5(app, f"{n}")
+
+        def of(stream: UUID, version: int) -> dict[str, Any]:
+            at = self.history.recorded(0, 1)[0].event.occurred_at + timedelta(seconds=n)
+            given = {"originator_id": stream, "originator_version": version}
+            return {**given, "occurred_at": at, "app_id": app}
+
+        stated = {"name": f"metric {n}", "definition": Definition(event=f"event {n}")}
+        released = {"version": f"{n}.0", "released_at": datetime(2026, 3, 1, tzinfo=UTC)}
+        again = (
+            MetricUpdated(**of(metric, 2), **stated) if n % 20 else MetricDeleted(**of(metric, 2))
+        )
+        self.history.append(
+            app,
+            MetricCreated(**of(metric, 1), **stated),
+            again,
+            ReleaseCreated(**of(release, 1), **released),
+            ReleaseUpdated(**of(release, 2), **released, release_notes="late"),
+            *([ReleaseDeleted(**of(release, 3))] if n % 20 else []),
+        )
 
     def _refused(self, n: int) -> Refused:
         at = self.history.recorded(0, 1)[0].event.occurred_at + timedelta(seconds=n)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from infrastructure import rebuild_events, rebuild_rows
+from tests.fixtures.read_models import ALL, IN_POSTGRES
 
-NAMES = ("apps", "people", "failed_events", "events")
 MORTAL = Path(__file__).with_name("rebuild_process.py")
 
 PLANTED = {
@@ -51,6 +51,16 @@ PLANTED = {
         "DELETE FROM apps.organisations WHERE ctid = (SELECT min(ctid) FROM apps.organisations)",
         "organisations",
     ),
+    "a metric measured otherwise": (
+        "metrics",
+        "UPDATE metrics.versions SET definition = '{}' WHERE name = 'metric 10' AND version = 1",
+        "versions, app 1",
+    ),
+    "a release that is gone": (
+        "releases",
+        "DELETE FROM releases.releases WHERE app_number = 2",
+        "releases, app 2",
+    ),
     "a refusal with another body": (
         "failed_events",
         "UPDATE failed_events.refused SET issue = 'x' WHERE body = 'nonsense 3'",
@@ -73,13 +83,13 @@ def built(system):
 
 
 def test_what_grew_event_by_event_equals_what_is_built_at_once(built):
-    said = [built.verify(name) for name in NAMES]
-    assert [(one.name, one.equal, one.differing) for one in said] == [(n, True, ()) for n in NAMES]
+    said = [built.verify(name) for name in ALL]
+    assert [(one.name, one.equal, one.differing) for one in said] == [(n, True, ()) for n in ALL]
     assert {one.position for one in said} == {built.history.head()}
 
 
 def test_comparing_and_replacing_leave_nothing_behind(built):
-    for name in NAMES:
+    for name in ALL:
         built.verify(name)
         built.swap(name)
     with built.engine.connect() as connection:
@@ -89,7 +99,7 @@ def test_comparing_and_replacing_leave_nothing_behind(built):
         names = connection.exec_driver_sql("SELECT name FROM projections.checkpoints").all()
     tables = built.analytics.query("SHOW TABLES LIKE '%rebuild%'")
     assert (schemas, list(tables.rows)) == ([], [])
-    assert {row[0] for row in names} == set(NAMES)
+    assert {row[0] for row in names} == set(ALL)
 
 
 def test_every_planted_difference_is_found_and_named(built):
@@ -120,14 +130,12 @@ def test_a_rebuild_mends_postgres_too(built):
 def test_what_could_not_be_taken_is_parked_by_a_rebuild_too(built):
     at = built.history.store("later.v1", b"\x01{}", built.shop)
     built.project()
-    for name in ("apps", "people", "failed_events"):
+    for name in IN_POSTGRES:
         assert built.verify(name).equal
         built.swap(name)
     with built.engine.connect() as connection:
         rows = connection.exec_driver_sql("SELECT projection, position FROM projections.parked")
-        assert {tuple(row) for row in rows} == {
-            (n, at) for n in ("apps", "people", "failed_events")
-        }
+        assert {tuple(row) for row in rows} == {(name, at) for name in IN_POSTGRES}
 
 
 @pytest.mark.parametrize("name", ["people", "events"])
@@ -242,7 +250,7 @@ def test_killed_between_the_exchange_and_its_record_the_old_table_does_not_come_
 
 def test_all_are_verified_by_one_command(built, rebuild_command, results):
     said = results(rebuild_command("--all", "--verify"))
-    assert [(one["name"], one["equal"]) for one in said] == [(name, True) for name in NAMES]
+    assert [(one["name"], one["equal"]) for one in said] == [(name, True) for name in ALL]
 
 
 def test_whoever_rebuilds_people_rebuilds_events_by_the_numbers_of_their_ids(

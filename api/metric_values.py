@@ -1,0 +1,149 @@
+"""The values of a metric over time."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter
+
+from api.analytics.answers import READ_MODEL, Answer, Moment, respond
+from api.analytics.trends import Trends, measure, table
+from api.metrics import MetricShown, Version, find, shown
+from api.time_machine import AsOf, KnownAt, reached, read_past
+from api.waiting import MinPosition
+from domain import trends
+from domain.buckets import Interval, Range
+from domain.errors import Rejected
+from domain.limits import MAX_NAME_CHARS
+from domain.metric_values import Measured, question_of, series_of, whole
+from domain.metrics import Resolved, all_in, measured_in, resolve
+from domain.moments import EXAMPLES
+from domain.past import Past
+from domain.questions import Breakdown
+from domain.trends import Question
+from infrastructure.bootstrap import Adapters
+from projections import metrics
+from projections.apps import Caller
+from projections.metrics import Kept
+
+# All may be left out for the framework, which would tell so before who may not ask.
+From = Annotated[
+    str | None,
+    QueryParameter(name="from", description=f"required: a date or a time, included: {EXAMPLES}"),
+]
+To = Annotated[
+    str | None,
+    QueryParameter(description="required, as `from`; a date is that whole day, a time excluded"),
+]
+By = Annotated[
+    str | None,
+    QueryParameter(max_length=MAX_NAME_CHARS, description="a property or `$country` and the like"),
+]
+T = TypeVar("T")
+Compare = Literal["previous"] | None
+Format = Literal["json", "csv"]
+
+
+class MetricValues(Answer, frozen=True, kw_only=True):
+    """`metric`: the version of it that was measured; `metrics`: those that it is reckoned from."""
+
+    metric: MetricShown
+    metrics: list[MetricShown]
+    data: Trends
+    previous: Trends | None
+
+
+@get("/v1/metrics/{metric_id:uuid}/values")
+async def show_values(  # noqa: PLR0913, PLR0917  the query string names them, not a caller
+    adapters: NamedDependency[Adapters],
+    reader: NamedDependency[Caller],
+    metric_id: FromPath[UUID],
+    start: From = None,
+    to: To = None,
+    interval: FromQuery[Interval] = "day",
+    timezone: FromQuery[str] = "UTC",
+    breakdown: By = None,
+    breakdown_limit: FromQuery[int] = 10,
+    compare: FromQuery[Compare] = None,
+    answer_format: Annotated[Format, QueryParameter(name="format")] = "json",
+    version: Version = None,
+    min_position: MinPosition = None,
+    known_at: KnownAt = None,
+    as_of: AsOf = None,
+) -> Response[MetricValues]:
+    question = Question(
+        start=given(start, "from"),
+        to=given(to, "to"),
+        interval=interval,
+        timezone=timezone,
+        breakdown=None if breakdown is None else Breakdown(breakdown, breakdown_limit),
+        compare=compare,
+        format=answer_format,
+    )
+    buckets = trends.check(question)
+    past = await read_past(adapters, known_at, as_of)
+    moment = await begin(adapters, min_position, past)
+    app_number = reader.app_number or 0
+    resolved, used = await asyncio.to_thread(
+        resolve_as_of, adapters, app_number, metric_id, past, version
+    )
+    named = {"metric": used[metric_id], "metrics": [used[key] for key in [*used][1:]]}
+
+    async def ask(asked: Question) -> dict[str, Any]:
+        found = await measure_all(adapters, app_number, resolved, asked, past)
+        series = series_of(resolved, found, asked)
+        return {"data": Trends(series=series), **named}
+
+    within = Range(buckets.start, buckets.end, buckets.zone)
+    return await respond(MetricValues, question, within, moment, ask, table)
+
+
+def given(value: T | None, name: str) -> T:
+    """Raises Rejected."""
+    if value is None:
+        raise Rejected(name, "is missing")
+    return value
+
+
+async def begin(adapters: Adapters, min_position: int | None, past: Past) -> Moment:
+    return Moment.begun(
+        past, await reached(adapters, (READ_MODEL, metrics.name), min_position, past)
+    )
+
+
+def resolve_as_of(
+    adapters: Adapters, app_number: int, metric_id: UUID, past: Past, version: int | None
+) -> tuple[Resolved, Mapping[UUID, MetricShown]]:
+    """And all that it is reckoned from, itself first. Raises NotFound, and Rejected where what its
+    formula names is not there any more.
+    """
+    seen: dict[UUID, Kept] = {}
+
+    def find_one(other: UUID) -> Any:
+        with adapters.engine.connect() as connection:
+            kept = metrics.find_metric(connection, app_number, other, known_at=past.known_at)
+        if kept is not None:
+            seen[other] = kept
+        return kept and kept.metric
+
+    kept = find(adapters, app_number, metric_id, known_at=past.known_at, version=version)
+    resolved = resolve(kept.metric, find_one)
+    seen[metric_id] = kept
+    return resolved, {key: shown(seen[key]) for key in all_in(resolved)}
+
+
+async def measure_all(
+    adapters: Adapters, app_number: int, resolved: Resolved, asked: Question, past: Past
+) -> Measured:
+    """Raises Rejected for what can't be asked of one of them."""
+    found = {}
+    for key, metric in measured_in(resolved).items():
+        question = question_of(metric, whole(resolved, asked))
+        found[key], _ = await measure(adapters, app_number, question, past)
+    return found
+
+
+ROUTES = (show_values,)
