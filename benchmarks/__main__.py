@@ -13,6 +13,7 @@ ALL = (
     "relay",
     "system",
     "rebuild",
+    "analytics",
     "trends",
     "funnels",
     "criteria",

@@ -1,32 +1,20 @@
 """How fast criteria are answered: median of warm runs, beside S, a scan of 8 bytes a row.
 
-    python -m benchmarks.criteria [--events 10000000] [--persons 200000] [--runs 7]
+    python -m benchmarks.criteria [--events 10000000] [--persons 200000] [--runs 7] [--data DIR]
 
-On the events of benchmarks/trends.py; a third of the distinct ids belong to another one's person,
-and every person has traits of 100 bytes.
+On the events and traits of benchmarks/generated.py.
 """
 
 from datetime import UTC, datetime
-from uuid import UUID
 
 import click
 
-from benchmarks.funnels import MERGED
-from benchmarks.trends import fill, median_ms, running_engine
+from benchmarks.generated import median_ms, prepare, running_engine
 from domain.conditions.text import parse
-from infrastructure.analytics_engine import LIGHT, AnalyticsEngine
-from infrastructure.person_writer import PersonWriter
-from projections import person_traits
+from infrastructure.analytics_engine import AnalyticsEngine
 from projections.criteria import Asked, members
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
-TRAITS = """
-INSERT INTO person_traits SELECT 1, number + 1, number + 1, format(
-    concat('{{{{"email":"person{{0}}@example.com","name":"Person {{0}}",',
-        '"plan":"{{1}}","visits":{{2}},"company":"acme {{2}}"}}}}'),
-    toString(number), ['free', 'pro', 'team'][1 + intHash32(number) % 3], toString(number % 100))
-FROM numbers({persons})"""
-
 CRITERIA = {
     "3 times, not, trait": (
         "did `event 3` at least 3 times in 14 days and not did `event 10` in 14 days"
@@ -51,14 +39,10 @@ CRITERIA = {
 @click.option("--events", default=10_000_000, show_default=True)
 @click.option("--persons", default=200_000, show_default=True)
 @click.option("--runs", default=7, show_default=True)
-def main(events: int, persons: int, runs: int) -> None:
-    with running_engine() as engine:
-        fill(engine, events, persons)
-        PersonWriter(engine).recover(UUID(int=1))
-        engine.command(MERGED.format(persons=persons))
-        engine.command(person_traits.CREATE.format(table="person_traits", generation="benchmark"))
-        engine.command(TRAITS.format(persons=persons))
-        scan, _ = median_ms(lambda: engine.query("SELECT sum(pid0) FROM events", None, LIGHT), runs)
+@click.option("--data", help="Where the events stay for the next run.")
+def main(events: int, persons: int, runs: int, data: str | None) -> None:
+    with running_engine(data) as engine:
+        scan = prepare(engine, events, persons)
         click.echo(f"{events:,} events, S = sum(pid0): {scan:.1f} ms\n")
         click.echo(f"{'criteria':28}{'persons':>9}{'median ms':>10}{'worst':>8}{'/ S':>8}")
         for name, text in CRITERIA.items():

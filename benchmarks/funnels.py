@@ -1,27 +1,23 @@
 """How fast funnels are answered: median of warm runs, beside S, a scan of 8 bytes a row.
 
-    python -m benchmarks.funnels [--events 10000000] [--persons 200000] [--runs 7]
+    python -m benchmarks.funnels [--events 10000000] [--persons 200000] [--runs 7] [--data DIR]
 
-On the events of benchmarks/trends.py; a third of the distinct ids belong to another one's person.
+On the events of benchmarks/generated.py.
 """
 
 from typing import Any
-from uuid import UUID
 
 import click
 
-from benchmarks.trends import fill, median_ms, running_engine
+from benchmarks.generated import median_ms, prepare, running_engine
 from domain.funnels import Question, Step, check
 from domain.questions import Breakdown
-from infrastructure.analytics_engine import LIGHT, AnalyticsEngine
-from infrastructure.person_writer import PersonWriter
+from infrastructure.analytics_engine import AnalyticsEngine
 from projections.funnels import plan, series
 
 MONTH = {"start": "2026-01-01", "to": "2026-01-30", "window": "7 days"}
 WEEK = MONTH | {"start": "2026-01-23"}
 STEPS = tuple(Step(f"event {n}") for n in (1, 2, 3))
-MERGED = """
-INSERT INTO person_now SELECT 1, number, number - 1 FROM numbers({persons}) WHERE number % 3 = 2"""
 
 QUESTIONS: dict[str, dict[str, Any]] = {
     "30 days": MONTH,
@@ -40,12 +36,10 @@ QUESTIONS: dict[str, dict[str, Any]] = {
 @click.option("--events", default=10_000_000, show_default=True)
 @click.option("--persons", default=200_000, show_default=True)
 @click.option("--runs", default=7, show_default=True)
-def main(events: int, persons: int, runs: int) -> None:
-    with running_engine() as engine:
-        fill(engine, events, persons)
-        PersonWriter(engine).recover(UUID(int=1))
-        engine.command(MERGED.format(persons=persons))
-        scan, _ = median_ms(lambda: engine.query("SELECT sum(pid0) FROM events", None, LIGHT), runs)
+@click.option("--data", help="Where the events stay for the next run.")
+def main(events: int, persons: int, runs: int, data: str | None) -> None:
+    with running_engine(data) as engine:
+        scan = prepare(engine, events, persons)
         click.echo(f"{events:,} events, S = sum(pid0): {scan:.1f} ms\n")
         click.echo(f"{'three steps':28}{'median ms':>10}{'worst':>8}{'/ S':>8}")
         for name, asked in QUESTIONS.items():

@@ -2,8 +2,8 @@
 
     python -m benchmarks.people_past [--events 1000000] [--persons 200000] [--runs 9] [--json]
 
-The events are those of benchmarks/trends.py, inside the engine. The limit, in this run, is S: the
-engine's scan of eight bytes a row.
+The events are those of benchmarks/generated.py. The limit, in this run, is S: the engine's scan of
+eight bytes a row.
 """
 
 import json
@@ -11,11 +11,12 @@ from typing import Any
 
 import click
 
+from benchmarks.generated import fill, median_ms, running_engine, scan_ms
 from benchmarks.machine import loop_seconds
-from benchmarks.trends import NOW, RANGE, fill, median_ms, running_engine
+from benchmarks.trends import NOW, RANGE
 from domain.past import Past
 from domain.trends import Question, check
-from infrastructure.analytics_engine import LIGHT, AnalyticsEngine
+from infrastructure.analytics_engine import AnalyticsEngine
 from projections import person_map
 from projections.trends import plan, series
 
@@ -34,8 +35,7 @@ def measure(events: int, persons: int, runs: int) -> dict[str, Any]:
     found: dict[str, Any] = {"python_loop_seconds": [loop_seconds()], "events": events}
     with running_engine() as engine:
         fill(engine, events, persons)
-        scan, _ = median_ms(lambda: engine.query("SELECT sum(pid0) FROM events", None, LIGHT), runs)
-        found["scan_ms"] = round(scan, 1)
+        found["scan_ms"] = round(scan_ms(engine), 1)
         for moved in MOVED:
             _move(engine, moved, step=persons // max(MOVED), position=events // 2)
             for name, asked in QUESTIONS.items():
@@ -51,10 +51,8 @@ def measure(events: int, persons: int, runs: int) -> dict[str, Any]:
 def _move(engine: AnalyticsEngine, moved: int, *, step: int, position: int) -> None:
     for table in (person_map.CHANGES, person_map.NOW):
         engine.command(f"DROP TABLE IF EXISTS {table} SYNC")
-    engine.command(
-        person_map.CREATE_CHANGES.format(table=person_map.CHANGES, generation="benchmark")
-    )
-    engine.command(person_map.CREATE_NOW.format(table=person_map.NOW))
+    engine.command(person_map.create_changes(person_map.CHANGES, generation="benchmark"))
+    engine.command(person_map.create_now(person_map.NOW))
     engine.command(
         MOVE.format(changes=person_map.CHANGES, step=step, position=position, moved=moved)
     )

@@ -20,10 +20,10 @@ import click
 import psycopg
 
 from api.dialects.calls import CALLS, admit
+from benchmarks.generated import running_engine
 from benchmarks.ingest import message
 from benchmarks.machine import loop_seconds
 from benchmarks.postgres import own_database
-from benchmarks.trends import running_engine
 from commands.ingest import to_new_events
 from domain.tracking import Client
 from infrastructure import garbage

@@ -13,11 +13,11 @@ from infrastructure.analytics_engine import LIGHT, AnalyticsEngine
 from projections import people, person_traits
 from projections.person_map import (
     CHANGES,
-    CREATE_CHANGES,
-    CREATE_NOW,
     DIGEST,
     FILL_NOW,
     NOW,
+    create_changes,
+    create_now,
 )
 
 _SHADOW = "_rebuild"
@@ -64,10 +64,10 @@ class PersonWriter:
             self._analytics.command(f"DROP TABLE IF EXISTS {table} SYNC")
 
     def _create(self, generation: str) -> None:
-        create = CREATE_CHANGES.format(table=self._changes, generation=generation)
+        create = create_changes(self._changes, generation=generation)
         self._analytics.command(create)
-        self._analytics.command(CREATE_NOW.format(table=self._now))
-        traits = person_traits.CREATE.format(table=person_traits.TABLE, generation=generation)
+        self._analytics.command(create_now(self._now))
+        traits = person_traits.create_table(person_traits.TABLE, generation=generation)
         self._analytics.command(traits)
 
     def _insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[int, ...]]) -> None:

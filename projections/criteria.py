@@ -182,11 +182,14 @@ class _Building:
         asked = self._asked
         narrowed = [] if asked.among is None else [f"person IN {self._persons()}"]
         rows = person_traits.latest(
-            asked.app_number, asked.past.known_at, table=asked.tables.traits, conditions=narrowed
+            asked.app_number,
+            asked.past.known_at,
+            table=asked.tables.traits,
+            conditions=narrowed,
+            facts={f"h_{name}": f"ifNull({holds}, 0)" for name, holds in self._of_traits.items()},
         )
         bitmaps = ", ".join(
-            f"groupBitmapStateIf(person, {holds}) AS {name}"
-            for name, holds in self._of_traits.items()
+            f"groupBitmapStateIf(person, h_{name}) AS {name}" for name in self._of_traits
         )
         return f"SELECT {bitmaps} FROM ({rows})"
 

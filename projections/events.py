@@ -40,7 +40,7 @@ _COLUMNS = """
     event LowCardinality(String),
     pid0 UInt64,
     ts DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
-    position UInt64 CODEC(Delta(8), ZSTD(1)),
+    position UInt64 CODEC(T64, LZ4),
     event_id UUID,
     kind LowCardinality(String),
     source LowCardinality(String),
@@ -124,6 +124,16 @@ def create_table(
         rollups=",".join(_ROLLUP.format(name=name, keys=keys) for name, keys in _ROLLUPS.items()),
         engine=engine,
         generation=generation,
+    )
+
+
+def create_distributed(table: str, *, local: str, cluster: str, on_cluster: str = "") -> str:
+    """The DDL of the table that is asked, over the shards' tables `local`. All rows of a distinct
+    id lie on one shard; those of a person need not.
+    """
+    return (
+        f"CREATE TABLE IF NOT EXISTS {table} {on_cluster} AS {local} ENGINE ="
+        f" Distributed('{cluster}', currentDatabase(), {local}, sipHash64(app_number, pid0))"
     )
 
 

@@ -17,6 +17,7 @@ from projections.ranking import ranked, told
 _T = "toUInt64(toUnixTimestamp64Micro(ts))"
 _MICROSECOND = timedelta(microseconds=1)
 _NEVER = 2**64 - 1
+_NO_KEY = "''"  # SQL: there is nothing to break down by
 
 
 class _Events(NamedTuple):
@@ -94,7 +95,7 @@ def _events(
             happened(one.event, one.where, parameters) for one in question.exclusions
         ),
         entered=in_range if question.order == "any" else steps[0],
-        key=group_key(breakdown.property, parameters) if breakdown else "''",
+        key=group_key(breakdown.property, parameters) if breakdown else _NO_KEY,
         window=asked.window // _MICROSECOND,
     )
 
@@ -122,8 +123,8 @@ def _windowed(seen: _Events) -> str:
 
 def _first_key(seen: _Events) -> str:
     """What the person's first event that enters has; read only where it does."""
-    if seen.key == "''":
-        return seen.key
+    if seen.key == _NO_KEY:
+        return _NO_KEY
     key = f"if({seen.entered}, {seen.key}, '')"
     return f"argMinIf({key}, {AT}, {seen.entered})"
 
@@ -136,7 +137,7 @@ def _ordered(question: Question, seen: _Events) -> str:
     count = len(seen.steps)
     flags = ", ".join(f"{condition} AS s{n}" for n, condition in enumerate(seen.steps, 1))
     rows = seen.select(
-        f"{_T} AS t, {AT} AS at, {flags}, {seen.exclusions or '0'} AS x, {_key_of(seen)}",
+        f"{_T} AS t, {flags}, {seen.exclusions or '0'} AS x{_key_of(seen)}",
         only_steps=True,
     )
     sql = f"SELECT *, if(s1, t, 0) AS start1, {_over('if(x, t, 0)')} AS excluded FROM ({rows})"
@@ -150,7 +151,8 @@ def _ordered(question: Question, seen: _Events) -> str:
     took = ", ".join(f"argMinIf(t - start{n}, t, start{n} > 0)" for n in range(2, count + 1))
     entered = ", ".join(f"max(start{n}) > 0" for n in range(2, count + 1))
     return (
-        f"SELECT person, arraySum([{levels}]) AS level, argMinIf(key, at, s1) AS key,"
+        f"SELECT person, arraySum([{levels}]) AS level,"
+        f" {_chosen(seen, 'argMinIf(key, at, s1)')} AS key,"
         f" arrayMap((is_there, it) -> if(is_there, it + 1, 0), [{entered}], [{took}]) AS took"
         f" FROM ({sql}) GROUP BY person HAVING level > 0"
     )
@@ -163,8 +165,15 @@ def _over(what: str, upto: str = "CURRENT ROW") -> str:
     )
 
 
+def _chosen(seen: _Events, key: str) -> str:
+    return key if seen.key != _NO_KEY else _NO_KEY
+
+
 def _key_of(seen: _Events) -> str:
-    return f"if({seen.entered}, {seen.key}, '') AS key"
+    """More columns of a row, where there is something to break down by."""
+    if seen.key == _NO_KEY:
+        return ""
+    return f", {AT} AS at, if({seen.entered}, {seen.key}, '') AS key"
 
 
 def _strict(seen: _Events) -> str:
@@ -194,7 +203,7 @@ def _any(seen: _Events) -> str:
     """From each event that enters, how many of the steps lie within the window from it on."""
     flags = ", ".join(f"{condition} AS s{n}" for n, condition in enumerate(seen.steps, 1))
     rows = seen.select(
-        f"{_T} AS t, {AT} AS at, {flags}, {seen.entered} AS entered, {_key_of(seen)}",
+        f"{_T} AS t, {flags}, {seen.entered} AS entered{_key_of(seen)}",
         only_steps=True,
     )
     nearest = [
@@ -204,7 +213,7 @@ def _any(seen: _Events) -> str:
     ]
     taken = " + ".join(f"({at} <= t + {seen.window})" for at in nearest)
     return (
-        "SELECT person, max(taken) AS level, argMin(key, at) AS key,"
+        f"SELECT person, max(taken) AS level, {_chosen(seen, 'argMin(key, at)')} AS key,"
         f" emptyArrayUInt64() AS took FROM (SELECT *, {taken} AS taken FROM ({rows}))"
         " WHERE entered GROUP BY person"
     )

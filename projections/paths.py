@@ -48,11 +48,10 @@ FROM (
     )
 ) GROUP BY step, shown_origin, shown_target"""
 _RANK = "dense_rank() OVER (PARTITION BY step, {name} = '' ORDER BY {name}_total DESC, {name} ASC)"
-_PLAIN = "arrayMap(event -> (event.1, event.3), session)"
+_PLAIN = "session"
 _COLLAPSED = (
-    "arrayMap(event -> (event.1, event.3), arrayFilter("
-    "(event, place) -> place = 1 OR event.3 != session[place - 1].3,"
-    " session, arrayEnumerate(session)))"
+    "arrayFilter((event, place) -> place = 1 OR event.2 != session[place - 1].2,"
+    " session, arrayEnumerate(session))"
 )
 
 

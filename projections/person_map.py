@@ -13,15 +13,15 @@ from projections.events import TABLE
 CHANGES = "person_changes"  # from `position` on, `number` belongs to `person`
 NOW = "person_now"  # the last of these for each number, in memory
 
-CREATE_CHANGES = """
-CREATE TABLE IF NOT EXISTS {table} (
+_CREATE_CHANGES = """
+CREATE TABLE IF NOT EXISTS {table} {on_cluster} (
     app_number UInt32, number UInt64, position UInt64, person UInt64
-) ENGINE = ReplacingMergeTree ORDER BY (app_number, number, position)
+) ENGINE = {engine} ORDER BY (app_number, number, position)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 COMMENT '{generation}'"""
 # A Join table, because a row that is added is found at once: a dictionary would be loaded anew.
-CREATE_NOW = """
-CREATE TABLE IF NOT EXISTS {table} (app_number UInt32, number UInt64, person UInt64)
+_CREATE_NOW = """
+CREATE TABLE IF NOT EXISTS {table} {on_cluster} (app_number UInt32, number UInt64, person UInt64)
 ENGINE = Join(ANY, LEFT, app_number, number) SETTINGS join_any_take_last_row = 1"""
 FILL_NOW = """
 INSERT INTO {now} SELECT app_number, number, argMax(person, position) FROM {changes}
@@ -35,6 +35,20 @@ _MOVED = "(SELECT groupBitmapState(number) FROM {table} WHERE {condition} AND pe
 _THEN = f"""(
     SELECT number, argMax(person, position) AS person FROM {CHANGES}
     WHERE app_number = {{app}} AND position <= {{known_at}} GROUP BY number)"""
+
+
+def create_changes(
+    table: str, *, generation: str, engine: str = "ReplacingMergeTree", on_cluster: str = ""
+) -> str:
+    """The DDL. Of a cluster every server has all rows."""
+    return _CREATE_CHANGES.format(
+        table=table, generation=generation, engine=engine, on_cluster=on_cluster
+    )
+
+
+def create_now(table: str, *, on_cluster: str = "") -> str:
+    """The DDL. Of a cluster every server has all rows."""
+    return _CREATE_NOW.format(table=table, on_cluster=on_cluster)
 
 
 def scalars(app_number: int, known_at: int | None) -> str:

@@ -4,30 +4,46 @@ A row says what a person's traits are from a position on; the last one counts. A
 none any more, because they were unset or because another person has the number now, has `{}`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 TABLE = "person_traits"
 COLUMNS = ("app_number", "person", "position", "traits")
 
-CREATE = """
-CREATE TABLE IF NOT EXISTS {table} (
+_CREATE = """
+CREATE TABLE IF NOT EXISTS {table} {on_cluster} (
     app_number UInt32, person UInt64, position UInt64 CODEC(Delta(8), ZSTD(1)),
     traits String CODEC(ZSTD(1))
-) ENGINE = ReplacingMergeTree ORDER BY (app_number, person, position)
+) ENGINE = {engine} ORDER BY (app_number, person, position)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 COMMENT '{generation}'"""
 
 
-def latest(
-    app_number: int, known_at: int | None, *, table: str = TABLE, conditions: Sequence[str] = ()
+def create_table(
+    table: str, *, generation: str, engine: str = "ReplacingMergeTree", on_cluster: str = ""
 ) -> str:
-    """Rows (person, properties), as projections/conditions.py asks of them; `conditions`: on
-    `person`.
+    """The DDL. Of a cluster every server has all rows."""
+    return _CREATE.format(table=table, generation=generation, engine=engine, on_cluster=on_cluster)
+
+
+def latest(
+    app_number: int,
+    known_at: int | None,
+    *,
+    facts: Mapping[str, str],
+    table: str = TABLE,
+    conditions: Sequence[str] = (),
+) -> str:
+    """Rows (person, facts...): `facts` of each person's last traits, SQL about `properties` as
+    projections/conditions.py has it, never NULL. `conditions`: on `person`.
     """
     asked = [f"app_number = {app_number:d}", *conditions]
     if known_at is not None:
         asked.append(f"position <= {known_at:d}")
+    # Before grouping: small facts are carried along faster than the text that they come from.
+    reckoned = ", ".join(f"{fact} AS {name}" for name, fact in facts.items())
+    last = ", ".join(f"argMax({name}, at) AS {name}" for name in facts)
     return (
-        f"SELECT person, argMax(traits, position) AS properties FROM {table}"
-        f" WHERE {' AND '.join(asked)} GROUP BY person"
+        f"SELECT person, {last} FROM (SELECT person, position AS at, {reckoned} FROM"
+        f" (SELECT person, position, traits AS properties FROM {table}"
+        f" WHERE {' AND '.join(asked)})) GROUP BY person"
     )

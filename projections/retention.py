@@ -15,6 +15,7 @@ from projections.person_map import person
 from projections.ranking import ranked, told
 from projections.rollups import SECOND, Plan, Source, between, coarsest
 
+_NO_KEY = "''"  # SQL: there is nothing to break down by
 _EVENT = "$event"  # the one fact that the rollups are kept by
 
 # A row for each cohort: who is in it, who came back in its own unit, and who in those after it.
@@ -28,6 +29,22 @@ FROM ({cohorts}) AS cohorts
 CROSS JOIN (
     SELECT arraySort(pair -> pair.1, groupArray((since, those))) AS pairs FROM ({returns})
 ) AS after
+"""
+
+# The same where one and the same events start and return: they are read once.
+_SAME = """
+WITH {scalars}
+SELECT 0, CAST(NULL AS Nullable(String)), one.1 AS unit, bitmapCardinality(one.3) AS size, size,
+    arrayMap(
+        pair -> (pair.1, bitmapAndCardinality(one.3, pair.2), 0),
+        arrayFilter(pair -> pair.1 > unit AND pair.1 <= {last}, units))
+FROM (
+    SELECT arraySort(pair -> pair.1, groupArray((unit, those, begun))) AS units FROM (
+        SELECT roundDown(piece, {bounds}) AS unit, groupBitmapMergeState(people) AS those,
+            groupBitmapMergeState(if(piece < {end}, people, bitmapAnd(people, nobody))) AS begun
+        FROM (SELECT unit AS piece, people, bitmapBuild(emptyArrayUInt64()) AS nobody
+            FROM ({pieces})) GROUP BY unit)
+) ARRAY JOIN units AS one WHERE unit < {end}
 """
 
 # Turned around, the greatest is the first recorded of those at the last instant.
@@ -54,6 +71,7 @@ class _Events(NamedTuple):
     returns: str
     key: str
     chosen: Among | None
+    scalars: str
 
 
 def plan(
@@ -83,19 +101,52 @@ def plan(
         ],
         starts=happened(question.start_event, question.start_where, parameters),
         returns=happened(question.return_event, question.return_where, parameters),
-        key=group_key(question.breakdown.property, parameters) if question.breakdown else "''",
+        key=group_key(question.breakdown.property, parameters) if question.breakdown else _NO_KEY,
         chosen=None if source == "rows" else chosen,
-    )
-    last = f"{asked.bounds}[indexOf({asked.bounds}, unit) + {asked.periods}]"
-    sql = _COUNTED.format(
         scalars=known(app_number, past.known_at, chosen),
-        cohorts=_broken_down(question, _cohorts(question, asked, seen)),
-        returns=_returns(question, asked, seen),
-        back_too="bitmapAndCardinality(back, pair.2)" if question.unbounded else "0",
-        last="4294967295" if question.unbounded else last,
     )
+    last = "4294967295" if question.unbounded else _last(asked)
+    if _is_one_reading(question, asked):
+        sql = _same(asked, seen, last)
+    else:
+        sql = _COUNTED.format(
+            scalars=seen.scalars,
+            cohorts=_broken_down(question, _cohorts(question, asked, seen)),
+            returns=_returns(question, asked, seen),
+            back_too="bitmapAndCardinality(back, pair.2)" if question.unbounded else "0",
+            last=last,
+        )
     settings = _settings(question, source, is_small=chosen is None)
     return Plan(sql, bound(parameters, chosen), settings, source)
+
+
+def _last(asked: Asked) -> str:
+    """The unit up to which a cohort is followed."""
+    return f"{asked.bounds}[indexOf({asked.bounds}, unit) + {asked.periods}]"
+
+
+def _is_one_reading(question: Question, asked: Asked) -> bool:
+    return (
+        _is_by_unit(question)
+        and not (asked.within.start.microsecond or asked.within.end.microsecond)
+        and not question.unbounded
+        and question.start_event == question.return_event
+        and question.start_where == question.return_where
+    )
+
+
+def _same(asked: Asked, seen: _Events, last: str) -> str:
+    """Units are cut where the range begins and ends: beyond it events only return."""
+    start, end = (int(at.timestamp()) for at in asked.within[:2])
+    cuts = sorted({start, end, *(unit for unit in asked.bounds if unit > start)})
+    times = between(asked.within.start, _instant(asked.bounds[-1]), seen.source)
+    return _SAME.format(
+        scalars=seen.scalars,
+        pieces=_bitmaps(seen, [*times, seen.starts], cuts),
+        bounds=asked.bounds,
+        end=end,
+        last=last,
+    )
 
 
 def _settings(question: Question, source: Source, *, is_small: bool) -> dict[str, object]:
@@ -171,10 +222,11 @@ def _cohorts(question: Question, asked: Asked, seen: _Events) -> str:
     found = _firsts(question, asked, seen)
     if question.kind == "first_time":
         # One who began before the range is in no cohort.
+        key = "key" if question.breakdown else "0"
         found = (
-            "SELECT person, one.1 AS unit, one.2 AS key, one.3 AS returned FROM ("
-            "SELECT person, argMin((unit, key, returned), first) AS one, min(first) AS ever"
-            f" FROM ({found}) GROUP BY person)"
+            f"SELECT person, one.1 AS unit, {_key(question, 'one.3')} AS key, one.2 AS returned"
+            f" FROM (SELECT person, argMin((unit, returned, {key}), first) AS one,"
+            f" min(first) AS ever FROM ({found}) GROUP BY person)"
             f" WHERE bitShiftRight(ever, 64) >= {_micros(asked.within.start)}"
         )
     return (
@@ -197,14 +249,20 @@ def _firsts(question: Question, asked: Asked, seen: _Events) -> str:
     rows = (
         f"SELECT {person(seen.app_number, seen.past.known_at)} AS person,"
         f" {_unit([0, *asked.bounds[: asked.cohorts]], 'rows')} AS unit,"
-        f" {AT} AS at, {starts} AS starts, {returns} AS returns, if(starts, {seen.key}, '') AS key"
+        f" {AT} AS at, {starts} AS starts, {returns} AS returns,"
+        f" {_key(question, f'if(starts, {seen.key}, {_NO_KEY})')} AS key"
         f" FROM {seen.table} WHERE {' AND '.join(seen.conditions)} AND (starts OR returns)"
     )
     return (
         "SELECT person, unit, minIf(at, starts) AS first,"
-        f" argMinIf(key, at, starts) AS key, {returned} AS returned"
+        f" {_key(question, 'argMinIf(key, at, starts)')} AS key, {returned} AS returned"
         f" FROM ({rows}) GROUP BY person, unit HAVING countIf(starts) > 0"
     )
+
+
+def _key(question: Question, sql: str) -> str:
+    """Text costs much while rows are joined: only where it is asked for."""
+    return sql if question.breakdown else _NO_KEY
 
 
 def _broken_down(question: Question, found: str) -> str:

@@ -17,6 +17,19 @@ from projections.ranking import ranked, told
 
 _MICROSECOND = timedelta(microseconds=1)
 
+# An event as one number, since numbers are sorted far faster than tuples: microseconds since the
+# first that may be, position, and the event's place among all of the person.
+_ONE = """bitOr(bitShiftLeft(toUInt128(toUnixTimestamp64Micro(ts) - {first}), 68),
+    bitShiftLeft(toUInt128(position), 28))"""
+_TIME = "toInt64(bitShiftRight({one}, 68)) + {first}"
+_PLACE = "toUInt32(bitAnd({one}, 268435455))"
+_ORDERED = """
+SELECT person, facts, arraySort(
+    arrayMap((one, place) -> bitOr(one, toUInt128(place)), ones, arrayEnumerate(ones))) AS events
+FROM (
+    SELECT {person} AS person, groupArray({one}) AS ones, groupArray({fact}) AS facts
+    FROM {table} WHERE {conditions} GROUP BY person)"""
+
 # The events before the range tell which sessions began there.
 _SESSIONS = """
 SELECT person, session FROM (
@@ -24,20 +37,33 @@ SELECT person, session FROM (
         (event, since) -> since > {gap}, events, arrayDifference(arrayMap(event -> event.1, events))
     ) AS split
     FROM (
-        SELECT {person} AS person,
-            arraySort(groupArray({event})) AS events
-        FROM {table} WHERE {conditions} GROUP BY person)
+        SELECT person, arrayMap(one -> ({time}, facts[{place}]), events) AS events FROM ({ordered}))
 ) ARRAY JOIN split AS session WHERE session[1].1 >= {start}"""
+
+_TIMES = """
+SELECT {person} AS person, arraySort(groupArray(toUnixTimestamp64Micro(ts))) AS times
+FROM {table} WHERE {conditions} GROUP BY person"""
+_TIMES_AND_KEYS = """
+SELECT person, events, facts, arrayMap(one -> {time}, events) AS times FROM ({ordered})"""
+_RUNS = """
+SELECT person, key, size, since, till - since AS lasted FROM (
+    SELECT *, arrayFilter(
+            (place, gap) -> place = 1 OR gap > {gap}, arrayEnumerate(times), arrayDifference(times)
+        ) AS firsts,
+        arrayPushBack(arrayPopFront(firsts), length(times) + 1) AS nexts
+    FROM ({times})
+) ARRAY JOIN arrayMap(place -> times[place], firsts) AS since,
+    arrayMap(place -> times[place - 1], nexts) AS till,
+    arrayMap((first, next) -> next - first, firsts, nexts) AS size,
+    arrayMap(place -> {key}, firsts) AS key
+WHERE since >= {start}"""
 
 _CELLS = """
 SELECT key, bucket, count() AS n, groupBitmapState(person) AS people, sum(lasted) AS time,
     quantileExactInclusiveState(0.5)(lasted) AS middle, sum(size) AS events,
     countIf(size = 1) AS ones
 FROM (
-    SELECT person, {key} AS key, length(session) AS size,
-        session[-1].1 - session[1].1 AS lasted,
-        roundDown(toUInt32(intDiv(session[1].1, 1000000)), {bounds}) AS bucket
-    FROM ({sessions})
+    SELECT *, roundDown(toUInt32(intDiv(since, 1000000)), {bounds}) AS bucket FROM ({runs})
 ) GROUP BY key, bucket"""
 
 # Bucket 0 is the whole range.
@@ -49,8 +75,8 @@ _COLUMNS = ("bucket", "n", "people", "time", "middle", "events", "ones")
 
 
 class Cut(NamedTuple):
-    """What sessions are made of. `fact`: SQL of what is kept of an event beside its time and its
-    position; None: nothing but its time is kept.
+    """What sessions are made of. `fact`: SQL of what is kept of an event beside its time; None:
+    nothing.
     """
 
     within: Range
@@ -75,38 +101,54 @@ def plan(
         conditions.append(f"event = {parameters.text(question.event)}")
     conditions += theirs(app_number, past.known_at, chosen)
     breakdown = question.breakdown
-    sessions = sessions_of(
-        Cut(
-            Range(buckets.start, buckets.end, buckets.zone),
-            read_gap(question.gap_minutes),
-            group_key(breakdown.property, parameters) if breakdown else None,
-            conditions,
-        ),
-        app_number=app_number,
-        past=past,
-        table=table,
+    cut = Cut(
+        Range(buckets.start, buckets.end, buckets.zone),
+        read_gap(question.gap_minutes),
+        group_key(breakdown.property, parameters) if breakdown else None,
+        conditions,
     )
-    key = "session[1].3" if breakdown else "''"
-    cells = _broken_down(question, _CELLS.format(key=key, bounds=buckets.bounds, sessions=sessions))
+    runs = _runs(_parts(cut, app_number, past, table))
+    cells = _broken_down(question, _CELLS.format(bounds=buckets.bounds, runs=runs))
     sql = f"WITH {known(app_number, past.known_at, chosen)} {_FIGURES.format(cells=cells)}"
     return Query(sql, bound(parameters, chosen))
 
 
 def sessions_of(cut: Cut, *, app_number: int, past: Past, table: str) -> str:
     """Rows (person, session): of each session that begins in the range the events before its end,
-    (microseconds since 1970, position, fact) in this order. Needs person_map.scalars.
+    (microseconds since 1970, fact), by time and position. Needs person_map.scalars.
     """
-    time = "toUnixTimestamp64Micro(ts)"
+    parts = _parts(cut, app_number, past, table)
+    return _SESSIONS.format(**parts, ordered=_ORDERED.format(**parts))
+
+
+def _parts(cut: Cut, app_number: int, past: Past, table: str) -> dict[str, object]:
     start, end, _ = cut.within
+    first = _micros(start - cut.gap)
     seen = [f"app_number = {app_number:d}", *up_to(past), *within(start - cut.gap, end)]
-    return _SESSIONS.format(
-        gap=cut.gap // _MICROSECOND,
-        person=person(app_number, past.known_at),
-        event=f"tuple({time})" if cut.fact is None else f"({time}, position, {cut.fact})",
-        table=table,
-        conditions=" AND ".join([*seen, *cut.conditions]),
-        start=int(start.timestamp()) * 1_000_000 + start.microsecond,
-    )
+    return {
+        "gap": cut.gap // _MICROSECOND,
+        "person": person(app_number, past.known_at),
+        "one": _ONE.format(first=first),
+        "time": _TIME.format(one="one", first=first),
+        "place": _PLACE.format(one="one"),
+        "fact": cut.fact,
+        "table": table,
+        "conditions": " AND ".join([*seen, *cut.conditions]),
+        "start": _micros(start),
+    }
+
+
+def _runs(parts: dict[str, object]) -> str:
+    """Rows (person, key, size, since, lasted) of the sessions, without their events."""
+    if parts["fact"] is None:
+        return _RUNS.format(**parts, times=_TIMES.format(**parts), key="''")
+    ordered = _ORDERED.format(**parts)
+    key = f"facts[{_PLACE.format(one='events[place]')}]"
+    return _RUNS.format(**parts, times=_TIMES_AND_KEYS.format(**parts, ordered=ordered), key=key)
+
+
+def _micros(instant: datetime) -> int:
+    return int(instant.timestamp()) * 1_000_000 + instant.microsecond
 
 
 def _broken_down(question: Question, cells: str) -> str:

@@ -62,8 +62,17 @@ def plan(
     conditions = [f"app_number = {app_number:d}", *up_to(past)]
     if source == "rows":
         conditions += theirs(app_number, past.known_at, chosen)
-    keys, rest = _grouped(question, looked_at, source, parameters=parameters, conditions=conditions)
-    cells = _rolled(question, looked_at, f"{keys}, {measure.cell} AS cell FROM {table} {rest}")
+    keys = _keys(question, looked_at, parameters)
+    if question.event is not None:
+        conditions.append(f"event = {parameters.text(question.event)}")
+    conditions += all_of(question.where, parameters)
+    named = ", ".join(f"{sql} AS {name}" for name, sql in keys.items())
+    reading = " UNION ALL ".join(
+        f"SELECT {named}, {measure.cell} AS cell FROM {table}"
+        f" WHERE {' AND '.join([*part, *conditions])} GROUP BY {', '.join(keys)}"
+        for part in _ranges(question, looked_at, source)
+    )
+    cells = _rolled(question, looked_at, reading)
     if chosen and source != "rows":
         cells = _intersected(cells, those("cell", app_number, past.known_at, chosen))
     with_scalars = f"WITH {known(app_number, past.known_at, chosen)}" if chosen else measure.scalars
@@ -122,13 +131,13 @@ def _rolled(question: Question, looked_at: Buckets, cells: str) -> str:
     """Each day's cell also in the days after it that look back on it."""
     days = ROLLING.get(question.measure)
     if days is None:
-        return f"SELECT {cells}"
+        return cells
     key = ", key" if question.breakdown else ""
     starts = looked_at.bounds[:-1]
     return (
         f"SELECT arrayJoin(arraySlice({starts}, indexOf({starts}, day_start), {days})) AS bucket"
         f"{key}, groupBitmapMergeState(day_cell) AS cell"
-        f" FROM (SELECT bucket AS day_start{key}, cell AS day_cell FROM (SELECT {cells}))"
+        f" FROM (SELECT bucket AS day_start{key}, cell AS day_cell FROM ({cells}))"
         f" GROUP BY bucket{key} HAVING bucket >= {starts[days - 1]}"
     )
 
@@ -160,30 +169,29 @@ def _asked(question: Question) -> set[str]:
     return asked | ({question.breakdown.property} if question.breakdown else set())
 
 
-def _grouped(
-    question: Question,
-    buckets: Buckets,
-    source: Source,
-    *,
-    parameters: Parameters,
-    conditions: Sequence[str],
-) -> tuple[str, str]:
-    """The keys of a cell, and what follows the table's name."""
-    unit = _unit(buckets)
-    keys = {"bucket": f"roundDown({SECOND[unit]}, {buckets.bounds})"}
+def _keys(question: Question, buckets: Buckets, parameters: Parameters) -> dict[str, str]:
+    """Of a cell."""
+    keys = {"bucket": f"roundDown({SECOND[_unit(buckets)]}, {buckets.bounds})"}
     if question.breakdown:
         keys["key"] = group_key(question.breakdown.property, parameters)
-    conditions = [*conditions, *_range(buckets, unit=unit, source=source)]
-    if question.event is not None:
-        conditions.append(f"event = {parameters.text(question.event)}")
-    conditions += all_of(question.where, parameters)
-    named = ", ".join(f"{sql} AS {name}" for name, sql in keys.items())
-    return named, f"WHERE {' AND '.join(conditions)} GROUP BY {', '.join(keys)}"
+    return keys
 
 
-def _range(buckets: Buckets, *, unit: Unit, source: Source) -> list[str]:
+def _ranges(question: Question, buckets: Buckets, source: Source) -> list[list[str]]:
+    """Conditions of the range, or of its two halves: a rollup's bitmaps come in one block, so that
+    a single thread would make persons of all of them.
+    """
+    start, end, middle = buckets.start, buckets.end, len(buckets.bounds) // 2
+    parts = [(start, end)]
+    if source != "rows" and question.measure == "unique" and middle > 1:
+        cut = datetime.fromtimestamp(buckets.bounds[middle], UTC)
+        parts = [(start, cut), (cut, end)]
+    unit = _unit(buckets)
+    return [_range(*part, unit=unit, source=source) for part in parts]
+
+
+def _range(start: datetime, end: datetime, *, unit: Unit, source: Source) -> list[str]:
     """Rows are found by their days; a rollup by hour does not have them."""
-    start, end = buckets.start, buckets.end
     if source != "rows" or unit == "second":
         return between(start, end, source)
     return between(start, end, unit) + ([] if unit == "day" else days_of(start, end))

@@ -278,3 +278,28 @@ def test_without_an_instant_given_the_engine_takes_its_clock(engine):
     asked = all_of([Where("at", "in_last", "1 day"), Where("at", "in_next", "1 day")], parameters)
     found = _asked(engine, {}, objects, asked, parameters)
     assert found == [[False, False], [True, False], [False, True], [False, False]]
+
+
+@pytest.mark.parametrize(
+    "where", [Where("plan", "equals", "pro"), Where("plan", "in", ["x", "pro"])]
+)
+def test_a_string_is_found_however_its_characters_are_written(engine, where):
+    """Conditions look at the text before they parse it."""
+    texts = {
+        '{"plan":"pro"}': True,
+        r'{"plan":"\u0070ro"}': True,
+        r'{"\u0070lan":"p\u0072\u006F"}': True,
+        r'{"plan":"\\u0070ro"}': False,
+        '{"plan":"prompt"}': False,
+        '{"plan":"free","other":"pro"}': False,
+        '{"other":"pro"}': False,
+        '{"plan":["pro"]}': False,
+        "{}": False,
+    }
+    parameters = Parameters()
+    (held,) = all_of([where], parameters)
+    rows = ", ".join(map(parameters.text, texts))
+    found = engine.query(
+        f"SELECT properties, {held} FROM (SELECT arrayJoin([{rows}]) AS properties)", parameters
+    ).rows
+    assert {text: bool(held) for text, held in found} == texts

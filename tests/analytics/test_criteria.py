@@ -52,7 +52,7 @@ def engine(engine_url):
     client = AnalyticsEngine(engine_url)
     PersonWriter(client).recover(UUID(int=1))
     client.command(create_table(TABLES.events, generation="test"))
-    client.command(person_traits.CREATE.format(table=TABLES.traits, generation="test"))
+    client.command(person_traits.create_table(TABLES.traits, generation="test"))
     yield client
     client.command(f"DROP TABLE {TABLES.events} SYNC")
     client.command(f"DROP TABLE {TABLES.traits} SYNC")

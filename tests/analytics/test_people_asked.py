@@ -41,7 +41,7 @@ IDS = 12
 def table(engine_url):
     engine = AnalyticsEngine(engine_url)
     made = Table(engine, "people_asked_events")
-    engine.command(person_traits.CREATE.format(table=TRAITS, generation="test"))
+    engine.command(person_traits.create_table(TRAITS, generation="test"))
     yield made
     made.drop()
     engine.command(f"DROP TABLE {TRAITS} SYNC")

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -57,12 +59,16 @@ def run_import(instance):
     return json.loads(done.stdout)
 
 
-def ask_trends(instance, **question):
+def ask(instance, kind, /, **question):
     headers = {"Authorization": f"Bearer {instance.keys['secret_key']}"}
-    url = f"{instance.url}/v1/analytics/trends"
+    url = f"{instance.url}/v1/analytics/{kind}"
     answer = asked_again(lambda: httpx.post(url, headers=headers, json=question, timeout=60))
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+def ask_trends(instance, **question):
+    return ask(instance, "trends", **question)
 
 
 def test_importing_it_again_adds_nothing(imported):
@@ -110,6 +116,142 @@ def test_a_rollup_says_the_same_as_the_rows(imported):
     )
     assert (rollup["source"], rows["source"]) == ("day", "rows")
     assert rollup["data"] == rows["data"]
+
+
+@pytest.fixture(scope="module")
+def happened():
+    """User -> [(when, event)] by time, with nothing of the project's own code."""
+    users = defaultdict(list)
+    with gzip.open(FILE, "rt", encoding="utf-8", newline="") as text:
+        for row in csv.DictReader(text):
+            users[row["user"]].append((datetime.fromisoformat(row["timestamp"]), row["event"]))
+    return {user: sorted(events) for user, events in users.items()}
+
+
+def test_monthly_active_users_of_each_day_equal_those_of_the_file(imported, happened):
+    instance, first, _ = imported
+    answer = ask_trends(
+        instance,
+        **{"from": "2023-01-01", "to": "2023-12-31"},
+        measure="monthly_active",
+        min_position=first["position"],
+    )
+    seen = defaultdict(set)
+    for user, events in happened.items():
+        for when, _ in events:
+            seen[when.date()].add(user)
+    days = [date(2023, 1, 1) + timedelta(days=n) for n in range(365)]
+    expected = {
+        str(day): len(set().union(*(seen[day - timedelta(days=n)] for n in range(30))))
+        for day in days
+    }
+    (series,) = answer["data"]["series"]
+    assert {value["start"][:10]: value["value"] for value in series["values"]} == expected
+    assert len(set(expected.values())) > 20
+
+
+FUNNEL = ("commit", "file_added", "file_deleted")
+
+
+def furthest(events, start, end, window):
+    """How many of the steps the best attempt of one user came to."""
+    times = [[when for when, event in events if event == step] for step in FUNNEL]
+    level = 0
+    for entered in [when for when in times[0] if start <= when < end]:
+        at, reached = entered, 1
+        for later in times[1:]:
+            place = bisect_left(later, at)
+            if place == len(later) or later[place] > entered + window:
+                break
+            at, reached = later[place], reached + 1
+        level = max(level, reached)
+    return level
+
+
+@pytest.mark.parametrize("days", [1, 30])
+def test_a_funnel_of_three_steps_equals_a_search_in_the_file(imported, happened, days):
+    instance, first, _ = imported
+    answer = ask(
+        instance,
+        "funnels",
+        **{"from": "2021-01-01", "to": "2022-12-31"},
+        steps=[{"event": event} for event in FUNNEL],
+        window=f"{days} days",
+        min_position=first["position"],
+    )
+    start, end = datetime(2021, 1, 1, tzinfo=UTC), datetime(2023, 1, 1, tzinfo=UTC)
+    levels = [furthest(e, start, end, timedelta(days=days)) for e in happened.values()]
+    expected = [sum(level >= n for level in levels) for n in (1, 2, 3)]
+    (series,) = answer["data"]["series"]
+    assert [step["persons"] for step in series["steps"]] == expected
+    assert expected[0] > expected[1] > expected[2] > 0
+
+
+WEEKS = [date(2022, 1, 3) + timedelta(weeks=n) for n in range(44)]
+
+
+def weeks_of(events, wanted=None):
+    """The Mondays of the weeks in which any, or one, of the events happened."""
+    days = [when.date() for when, event in events if wanted in {None, event}]
+    return {day - timedelta(days=day.weekday()) for day in days}
+
+
+def cohorts(answer):
+    (series,) = answer["data"]["series"]
+    return [
+        (cohort["size"], [value["count"] for value in cohort["values"]])
+        for cohort in series["cohorts"]
+    ]
+
+
+def test_weekly_retention_by_activity_equals_that_of_the_file(imported, happened):
+    instance, first, _ = imported
+    answer = ask(
+        instance,
+        "retention",
+        **{"from": str(WEEKS[0]), "to": str(WEEKS[-1] + timedelta(days=6))},
+        kind="recurring",
+        period_zero="cohort",
+        periods=8,
+        min_position=first["position"],
+    )
+    active = [weeks_of(events) for events in happened.values()]
+    assert answer["source"] == "day"
+    assert cohorts(answer) == [
+        (
+            sum(week in mine for mine in active),
+            [sum({week, week + timedelta(weeks=n)} <= mine for mine in active) for n in range(9)],
+        )
+        for week in WEEKS
+    ]
+
+
+def test_weekly_retention_of_first_commits_equals_that_of_the_file(imported, happened):
+    """They return with a file that they add."""
+    instance, first, _ = imported
+    answer = ask(
+        instance,
+        "retention",
+        **{"from": str(WEEKS[0]), "to": str(WEEKS[-1] + timedelta(days=6))},
+        start_event="commit",
+        return_event="file_added",
+        periods=8,
+        min_position=first["position"],
+    )
+    expected = {week: (0, [0] * 9) for week in WEEKS}
+    for events in happened.values():
+        began = next((when for when, event in events if event == "commit"), None)
+        week = began and began.date() - timedelta(days=began.weekday())
+        if week not in expected:
+            continue
+        size, counts = expected[week]
+        returned = weeks_of(
+            [(when, event) for when, event in events if when >= began], "file_added"
+        )
+        back = [week + timedelta(weeks=n) in returned for n in range(9)]
+        expected[week] = (size + 1, [n + one for n, one in zip(counts, back, strict=True)])
+    assert cohorts(answer) == list(expected.values())
+    assert sum(size for size, _ in expected.values()) > 50
 
 
 class Linked:
