@@ -42,11 +42,14 @@ from projections.people.seen import (
 )
 from projections.people.shown import Profile
 from projections.people.tables import distinct_ids, metadata, name
+from projections.people.trait_rows import TraitRow, TraitRows, persons_spoken_of, trait_rows_of
 from projections.projection import Recorded
 
 __all__ = (
     "CHANGE",
     "Profile",
+    "TraitRow",
+    "TraitRows",
     "apply",
     "distinct_ids",
     "find_changes",
@@ -57,6 +60,8 @@ __all__ = (
     "linked_ids",
     "metadata",
     "name",
+    "persons_spoken_of",
+    "trait_rows_of",
     "version",
 )
 
