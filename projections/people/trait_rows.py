@@ -207,7 +207,7 @@ class _Walk:
         return self._fold(person)
 
     def _fold(self, person: Person) -> Traits:
-        ids = self._members.get(person, {person})
+        ids = self._members[person]
         return fold(one for number in ids for one in self._said.get(number, ()))
 
 
