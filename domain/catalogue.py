@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from domain import apps, erasures, tracking
+from domain import apps, erasures, segments, tracking
 
 EVENTS: tuple[type, ...] = (
     tracking.Tracked,
@@ -17,6 +17,11 @@ EVENTS: tuple[type, ...] = (
     apps.AppCreated,
     apps.KeyIssued,
     apps.KeyRevoked,
+    segments.SegmentCreated,
+    segments.SegmentUpdated,
+    segments.SegmentDeleted,
+    segments.SegmentEntered,
+    segments.SegmentLeft,
 )
 BY_TOPIC: dict[str, type] = {event.TOPIC: event for event in EVENTS}  # type: ignore[attr-defined]  # every class in EVENTS has one; tests/architecture checks it
 
@@ -37,6 +42,7 @@ CATEGORIES: dict[str, str] = {
     "organisation": "apps",
     "app": "apps",
     "key": "apps",
+    "segment": "segments",
 }
 
 

@@ -4,7 +4,7 @@ The ClickHouse read model of events is projections/events.py; infrastructure/eve
 keeps it, since it can't share a transaction with these.
 """
 
-from projections import apps, failed_events, people
+from projections import apps, failed_events, people, segments
 from projections.projection import Projection
 
-PROJECTIONS: tuple[Projection, ...] = (apps, people, failed_events)
+PROJECTIONS: tuple[Projection, ...] = (apps, people, failed_events, segments)

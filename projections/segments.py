@@ -1,0 +1,292 @@
+"""Segments: their definitions, now and before, who is in them, and who entered and left when."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    DateTime,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import distinct_on
+
+from domain.conditions.tree import Tree
+from domain.segments import (
+    SegmentCreated,
+    SegmentDeleted,
+    SegmentEntered,
+    SegmentLeft,
+    SegmentUpdated,
+)
+from projections import apps
+from projections.projection import Recorded
+
+name = "segments"
+version = 1
+metadata = MetaData(schema=name)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("app_number", Integer, primary_key=True),
+    Column("segment_id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("deleted_position", BigInteger),
+    Column("members", BigInteger, nullable=False),
+    Column("membership_version", BigInteger, nullable=False),
+)
+definitions = Table(
+    "definitions",
+    metadata,
+    Column("app_number", Integer, primary_key=True),
+    Column("segment_id", Uuid, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("criteria", Text),  # JSON; None: a static list
+    Column("is_deleted", Boolean, nullable=False),
+)
+members = Table(
+    "members",
+    metadata,
+    Column("app_number", Integer, primary_key=True),
+    Column("segment_id", Uuid, primary_key=True),
+    Column("person", Integer, primary_key=True),
+    Column("since_position", BigInteger, nullable=False),
+    Column("since_at", DateTime(timezone=True), nullable=False),
+    Index("members_by_person", "app_number", "person"),
+)
+changes = Table(
+    "changes",
+    metadata,
+    Column("app_number", Integer, primary_key=True),
+    Column("segment_id", Uuid, primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("person", Integer, primary_key=True),
+    Column("at_position", BigInteger, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("entered", Boolean, nullable=False),
+    Column("cause", Text, nullable=False),
+)
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Tree).decode
+_TOPICS = (SegmentCreated, SegmentUpdated, SegmentDeleted, SegmentEntered, SegmentLeft)
+
+
+class Definition(NamedTuple):
+    segment_id: UUID
+    version: int
+    kind: str
+    name: str
+    criteria: Tree | None
+
+
+def apply(page: Sequence[Recorded], connection: Connection) -> None:
+    told = [recorded for recorded in page if isinstance(recorded.event, _TOPICS)]
+    if not told:
+        return
+    numbers = apps.numbers(connection)
+    for recorded in told:
+        app = numbers.get(recorded.event.app_id)  # type: ignore[attr-defined]  # all of them have one
+        if app is not None:
+            _apply(connection, app, recorded)
+
+
+def _apply(connection: Connection, app: int, recorded: Recorded) -> None:
+    event = recorded.event
+    match event:
+        case SegmentCreated() | SegmentUpdated():
+            _define(connection, app, recorded.position, event)
+        case SegmentDeleted():
+            _delete(connection, app, recorded.position, event)
+        case SegmentEntered() | SegmentLeft():
+            _move(connection, app, recorded.position, event)
+
+
+def _define(
+    connection: Connection, app: int, position: int, event: SegmentCreated | SegmentUpdated
+) -> None:
+    of = {"app_number": app, "segment_id": event.originator_id}
+    given = {"kind": event.kind, "name": event.name, "version": event.originator_version}
+    if isinstance(event, SegmentCreated):
+        connection.execute(
+            insert(segments).values(**of, **given, members=0, membership_version=0)
+        )
+    else:
+        connection.execute(update(segments).where(*_is(segments, of)).values(**given))
+    criteria = None if event.criteria is None else _encode(event.criteria).decode()
+    connection.execute(
+        insert(definitions).values(
+            **of,
+            **given,
+            position=position,
+            description=event.description,
+            criteria=criteria,
+            is_deleted=False,
+        )
+    )
+
+
+def _delete(connection: Connection, app: int, position: int, event: SegmentDeleted) -> None:
+    of = {"app_number": app, "segment_id": event.originator_id}
+    gone = list(connection.execute(delete(members).where(*_is(members, of)).returning(members.c.person)).scalars())
+    if gone:
+        at = {"position": position, "at_position": position, "at": event.occurred_at}
+        rows = [of | at | {"person": one, "entered": False, "cause": "deleted"} for one in gone]
+        connection.execute(insert(changes), rows)
+    connection.execute(
+        update(segments).where(*_is(segments, of)).values(deleted_position=position, members=0)
+    )
+    connection.execute(
+        insert(definitions).values(
+            **of, version=event.originator_version, position=position, kind="", name="",
+            description="", is_deleted=True,
+        )
+    )  # fmt: skip
+
+
+def _move(
+    connection: Connection, app: int, position: int, event: SegmentEntered | SegmentLeft
+) -> None:
+    given = {
+        "app": app,
+        "segment": event.segment_id,
+        "position": position,
+        "at_position": event.at_position,
+        "at": event.at,
+        "persons": list(event.persons),
+        "cause": event.cause,
+        "version": event.originator_version,
+    }
+    connection.execute(_ENTER if isinstance(event, SegmentEntered) else _LEAVE, given)
+
+
+def _is(table: Table, of: dict[str, object]) -> list[object]:
+    return [table.c[key] == value for key, value in of.items()]
+
+
+_RECORD = """, changed AS (
+    INSERT INTO segments.changes
+        (app_number, segment_id, position, person, at_position, at, entered, cause)
+    SELECT :app, :segment, :position, person, :at_position, :at, {entered}, :cause FROM moved)
+UPDATE segments.segments SET members = members {sign} (SELECT count(*) FROM moved),
+    membership_version = :version WHERE app_number = :app AND segment_id = :segment"""
+_ENTER = text("""
+WITH moved AS (
+    INSERT INTO segments.members (app_number, segment_id, person, since_position, since_at)
+    SELECT :app, :segment, person, :position, :at FROM unnest(cast(:persons AS int[])) AS person
+    WHERE EXISTS (SELECT FROM segments.segments
+        WHERE app_number = :app AND segment_id = :segment AND deleted_position IS NULL)
+    ON CONFLICT DO NOTHING RETURNING person)""" + _RECORD.format(entered="true", sign="+"))
+_LEAVE = text("""
+WITH moved AS (
+    DELETE FROM segments.members WHERE app_number = :app AND segment_id = :segment
+        AND person = ANY(cast(:persons AS int[])) RETURNING person)""" + _RECORD.format(entered="false", sign="-"))
+
+
+# --- questions -----------------------------------------------------------------------------------
+
+
+def find_definitions(
+    connection: Connection, app_number: int, at: int | None = None
+) -> dict[UUID, Definition]:
+    """Those that there are, or were at that position of the log."""
+    d = definitions.c
+    query = (
+        select(definitions)
+        .ext(distinct_on(d.segment_id))
+        .where(d.app_number == app_number)
+        .order_by(d.segment_id, d.version.desc())
+    )
+    if at is not None:
+        query = query.where(d.position <= at)
+    return {
+        row.segment_id: Definition(
+            row.segment_id,
+            row.version,
+            row.kind,
+            row.name,
+            None if row.criteria is None else _decode(row.criteria),
+        )
+        for row in connection.execute(query)
+        if not row.is_deleted
+    }
+
+
+def apps_with_live(connection: Connection) -> list[int]:
+    s = segments.c
+    query = select(s.app_number).distinct().where(s.kind == "live", s.deleted_position.is_(None))
+    return sorted(connection.execute(query).scalars())
+
+
+def membership_versions(connection: Connection, app_number: int) -> dict[UUID, int]:
+    s = segments.c
+    query = select(s.segment_id, s.membership_version).where(s.app_number == app_number)
+    return {row.segment_id: row.membership_version for row in connection.execute(query)}
+
+
+def current_members(
+    connection: Connection, app_number: int, segment_id: UUID
+) -> set[int]:
+    query = select(members.c.person).where(
+        members.c.app_number == app_number, members.c.segment_id == segment_id
+    )
+    return set(connection.execute(query).scalars())
+
+
+def memberships(
+    connection: Connection, app_number: int, persons: Collection[int]
+) -> dict[UUID, set[int]]:
+    """Segment -> those of these persons that are in it."""
+    rows = connection.execute(_MEMBERSHIPS, {"app": app_number, "persons": list(persons)})
+    return {row.segment_id: set(msgspec.json.decode(row.persons)) for row in rows}
+
+
+_MEMBERSHIPS = text("""
+SELECT m.segment_id, json_agg(m.person)::text AS persons
+FROM unnest(cast(:persons AS int[])) AS given(person)
+CROSS JOIN LATERAL (SELECT segment_id, person FROM segments.members
+    WHERE app_number = :app AND person = given.person OFFSET 0) m
+GROUP BY m.segment_id""")
+
+
+class Change(NamedTuple):
+    segment_id: UUID
+    position: int
+    person: int
+    entered: bool
+
+
+def find_changes(
+    connection: Connection, app_number: int, segment_id: UUID, after: int
+) -> list[Change]:
+    """In the order of the log."""
+    c = changes.c
+    query = (
+        select(c.segment_id, c.position, c.person, c.entered)
+        .where(c.app_number == app_number, c.segment_id == segment_id, c.position > after)
+        .order_by(c.position)
+    )
+    return [Change(*row) for row in connection.execute(query)]
