@@ -1,8 +1,7 @@
 """Segments: their definitions, now and before, who is in them, and who entered and left when."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -10,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     DateTime,
     Index,
@@ -23,10 +23,10 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from domain.conditions.tree import Tree
 from domain.segments import (
@@ -37,6 +37,7 @@ from domain.segments import (
     SegmentUpdated,
 )
 from projections import apps
+from projections.array_rows import arrays, columns, each
 from projections.projection import Recorded
 
 name = "segments"
@@ -51,6 +52,10 @@ segments = Table(
     Column("kind", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_position", BigInteger, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("updated_position", BigInteger, nullable=False),
     Column("deleted_position", BigInteger),
     Column("members", BigInteger, nullable=False),
     Column("membership_version", BigInteger, nullable=False),
@@ -101,6 +106,7 @@ class Definition(NamedTuple):
     kind: str
     name: str
     criteria: Tree | None
+    description: str = ""
 
 
 def apply(page: Sequence[Recorded], connection: Connection) -> None:
@@ -130,80 +136,76 @@ def _define(
 ) -> None:
     of = {"app_number": app, "segment_id": event.originator_id}
     given = {"kind": event.kind, "name": event.name, "version": event.originator_version}
+    row = given | {"updated_at": event.occurred_at, "updated_position": position}
     if isinstance(event, SegmentCreated):
-        connection.execute(
-            insert(segments).values(**of, **given, members=0, membership_version=0)
-        )
+        made = {"created_at": event.occurred_at, "created_position": position}
+        new = of | row | made | {"members": 0, "membership_version": 0}
+        connection.execute(upsert(segments).values(new).on_conflict_do_nothing())
     else:
-        connection.execute(update(segments).where(*_is(segments, of)).values(**given))
+        newer = segments.c.version < event.originator_version
+        connection.execute(update(segments).where(*_is(segments, of), newer).values(**row))
     criteria = None if event.criteria is None else _encode(event.criteria).decode()
-    connection.execute(
-        insert(definitions).values(
-            **of,
-            **given,
-            position=position,
-            description=event.description,
-            criteria=criteria,
-            is_deleted=False,
-        )
-    )
+    told = {"position": position, "description": event.description, "criteria": criteria}
+    row = of | given | told | {"is_deleted": False}
+    connection.execute(upsert(definitions).values(row).on_conflict_do_nothing())
 
 
 def _delete(connection: Connection, app: int, position: int, event: SegmentDeleted) -> None:
     of = {"app_number": app, "segment_id": event.originator_id}
-    gone = list(connection.execute(delete(members).where(*_is(members, of)).returning(members.c.person)).scalars())
+    gone = list(
+        connection.execute(
+            delete(members).where(*_is(members, of)).returning(members.c.person)
+        ).scalars()
+    )
     if gone:
         at = {"position": position, "at_position": position, "at": event.occurred_at}
         rows = [of | at | {"person": one, "entered": False, "cause": "deleted"} for one in gone]
         connection.execute(insert(changes), rows)
     connection.execute(
-        update(segments).where(*_is(segments, of)).values(deleted_position=position, members=0)
+        update(segments)
+        .where(*_is(segments, of), segments.c.deleted_position.is_(None))
+        .values(version=event.originator_version, deleted_position=position, members=0)
     )
-    connection.execute(
-        insert(definitions).values(
-            **of, version=event.originator_version, position=position, kind="", name="",
-            description="", is_deleted=True,
-        )
-    )  # fmt: skip
+    row = of | {"version": event.originator_version, "position": position, "is_deleted": True}
+    row |= {"kind": "", "name": "", "description": ""}
+    connection.execute(upsert(definitions).values(row).on_conflict_do_nothing())
 
 
 def _move(
     connection: Connection, app: int, position: int, event: SegmentEntered | SegmentLeft
 ) -> None:
-    given = {
-        "app": app,
-        "segment": event.segment_id,
-        "position": position,
-        "at_position": event.at_position,
-        "at": event.at,
-        "persons": list(event.persons),
-        "cause": event.cause,
-        "version": event.originator_version,
-    }
-    connection.execute(_ENTER if isinstance(event, SegmentEntered) else _LEAVE, given)
+    of = {"app_number": app, "segment_id": event.segment_id}
+    entered = isinstance(event, SegmentEntered)
+    there = select(segments.c.version).where(
+        *_is(segments, of),
+        segments.c.deleted_position.is_(None),
+        segments.c.membership_version < event.originator_version,
+    )
+    if connection.execute(there).first() is None:
+        return
+    if entered:
+        row = of | {"since_position": position, "since_at": event.at}
+        rows = [row | {"person": person} for person in event.persons]
+        statement = upsert(members).values(rows).on_conflict_do_nothing()
+        found = connection.execute(statement.returning(members.c.person))
+    else:
+        left = delete(members).where(*_is(members, of), members.c.person.in_(event.persons))
+        found = connection.execute(left.returning(members.c.person))
+    moved = list(found.scalars())
+    if moved:
+        row = of | {"position": position, "at_position": event.at_position, "at": event.at}
+        row |= {"entered": entered, "cause": event.cause}
+        connection.execute(insert(changes), [row | {"person": person} for person in moved])
+    count = segments.c.members + (len(moved) if entered else -len(moved))
+    connection.execute(
+        update(segments)
+        .where(*_is(segments, of))
+        .values(members=count, membership_version=event.originator_version)
+    )
 
 
-def _is(table: Table, of: dict[str, object]) -> list[object]:
+def _is(table: Table, of: dict[str, Any]) -> list[ColumnElement[bool]]:
     return [table.c[key] == value for key, value in of.items()]
-
-
-_RECORD = """, changed AS (
-    INSERT INTO segments.changes
-        (app_number, segment_id, position, person, at_position, at, entered, cause)
-    SELECT :app, :segment, :position, person, :at_position, :at, {entered}, :cause FROM moved)
-UPDATE segments.segments SET members = members {sign} (SELECT count(*) FROM moved),
-    membership_version = :version WHERE app_number = :app AND segment_id = :segment"""
-_ENTER = text("""
-WITH moved AS (
-    INSERT INTO segments.members (app_number, segment_id, person, since_position, since_at)
-    SELECT :app, :segment, person, :position, :at FROM unnest(cast(:persons AS int[])) AS person
-    WHERE EXISTS (SELECT FROM segments.segments
-        WHERE app_number = :app AND segment_id = :segment AND deleted_position IS NULL)
-    ON CONFLICT DO NOTHING RETURNING person)""" + _RECORD.format(entered="true", sign="+"))
-_LEAVE = text("""
-WITH moved AS (
-    DELETE FROM segments.members WHERE app_number = :app AND segment_id = :segment
-        AND person = ANY(cast(:persons AS int[])) RETURNING person)""" + _RECORD.format(entered="false", sign="-"))
 
 
 # --- questions -----------------------------------------------------------------------------------
@@ -229,6 +231,7 @@ def find_definitions(
             row.kind,
             row.name,
             None if row.criteria is None else _decode(row.criteria),
+            row.description,
         )
         for row in connection.execute(query)
         if not row.is_deleted
@@ -247,9 +250,7 @@ def membership_versions(connection: Connection, app_number: int) -> dict[UUID, i
     return {row.segment_id: row.membership_version for row in connection.execute(query)}
 
 
-def current_members(
-    connection: Connection, app_number: int, segment_id: UUID
-) -> set[int]:
+def current_members(connection: Connection, app_number: int, segment_id: UUID) -> set[int]:
     query = select(members.c.person).where(
         members.c.app_number == app_number, members.c.segment_id == segment_id
     )
@@ -260,16 +261,23 @@ def memberships(
     connection: Connection, app_number: int, persons: Collection[int]
 ) -> dict[UUID, set[int]]:
     """Segment -> those of these persons that are in it."""
-    rows = connection.execute(_MEMBERSHIPS, {"app": app_number, "persons": list(persons)})
-    return {row.segment_id: set(msgspec.json.decode(row.persons)) for row in rows}
+    if not persons:
+        return {}
+    given = columns([tuple(persons)], "person") | {"app": app_number}
+    rows = connection.execute(_MEMBERSHIPS, given)
+    return {row.segment_id: set(row.persons) for row in rows}
 
 
-_MEMBERSHIPS = text("""
-SELECT m.segment_id, json_agg(m.person)::text AS persons
-FROM unnest(cast(:persons AS int[])) AS given(person)
-CROSS JOIN LATERAL (SELECT segment_id, person FROM segments.members
-    WHERE app_number = :app AND person = given.person OFFSET 0) m
-GROUP BY m.segment_id""")
+_given = arrays(person=Integer())
+_theirs = each(
+    _given,
+    select(members.c.segment_id, members.c.person).where(
+        members.c.app_number == bindparam("app"), members.c.person == _given.c.person
+    ),
+).subquery()
+_MEMBERSHIPS = select(
+    _theirs.c.segment_id, func.jsonb_agg(_theirs.c.person).label("persons")
+).group_by(_theirs.c.segment_id)
 
 
 class Change(NamedTuple):
