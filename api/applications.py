@@ -21,6 +21,7 @@ from api import (
     health,
     merge_previews,
     schema,
+    segments,
     sdk_documents,
     user_history,
     users,
@@ -40,6 +41,7 @@ _WRITES = (
     *aliases.WRITES,
     *erasures.WRITES,
     *failed_events.WRITES,
+    *segments.WRITES,
     *sdk_documents.ROUTES,
     *health.ROUTES,
 )
@@ -54,6 +56,7 @@ _READS = (
     *analytics.ROUTES,
     *apps.READS,
     *failed_events.READS,
+    *segments.READS,
     *schema.ROUTES,
     *health.ROUTES,
 )

@@ -51,7 +51,9 @@ def fill(
     parameters = Parameters()
     map_at = None if is_newest else span.upto
     who = person(span.app_number, map_at)
-    fresh = f"SELECT arrayJoin(range({span.known + 1:d}, {span.ids + 1:d})) AS pid0"
+    fresh = (
+        f"SELECT arrayJoin(range(toUInt64({span.known + 1:d}), toUInt64({span.ids + 1:d}))) AS pid0"
+    )
     parts = [f"SELECT {who} AS person, {EVENT} AS cause FROM ({fresh})"]
     parts.append(_moved(span))
     if needed.traits:

@@ -52,6 +52,10 @@ segments = Table(
     Column("kind", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_position", BigInteger, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("updated_position", BigInteger, nullable=False),
     Column("deleted_position", BigInteger),
     Column("members", BigInteger, nullable=False),
     Column("membership_version", BigInteger, nullable=False),
@@ -102,6 +106,7 @@ class Definition(NamedTuple):
     kind: str
     name: str
     criteria: Tree | None
+    description: str = ""
 
 
 def apply(page: Sequence[Recorded], connection: Connection) -> None:
@@ -131,21 +136,18 @@ def _define(
 ) -> None:
     of = {"app_number": app, "segment_id": event.originator_id}
     given = {"kind": event.kind, "name": event.name, "version": event.originator_version}
+    row = given | {"updated_at": event.occurred_at, "updated_position": position}
     if isinstance(event, SegmentCreated):
-        connection.execute(insert(segments).values(**of, **given, members=0, membership_version=0))
+        made = {"created_at": event.occurred_at, "created_position": position}
+        new = of | row | made | {"members": 0, "membership_version": 0}
+        connection.execute(upsert(segments).values(new).on_conflict_do_nothing())
     else:
-        connection.execute(update(segments).where(*_is(segments, of)).values(**given))
+        newer = segments.c.version < event.originator_version
+        connection.execute(update(segments).where(*_is(segments, of), newer).values(**row))
     criteria = None if event.criteria is None else _encode(event.criteria).decode()
-    connection.execute(
-        insert(definitions).values(
-            **of,
-            **given,
-            position=position,
-            description=event.description,
-            criteria=criteria,
-            is_deleted=False,
-        )
-    )
+    told = {"position": position, "description": event.description, "criteria": criteria}
+    row = of | given | told | {"is_deleted": False}
+    connection.execute(upsert(definitions).values(row).on_conflict_do_nothing())
 
 
 def _delete(connection: Connection, app: int, position: int, event: SegmentDeleted) -> None:
@@ -160,14 +162,13 @@ def _delete(connection: Connection, app: int, position: int, event: SegmentDelet
         rows = [of | at | {"person": one, "entered": False, "cause": "deleted"} for one in gone]
         connection.execute(insert(changes), rows)
     connection.execute(
-        update(segments).where(*_is(segments, of)).values(deleted_position=position, members=0)
+        update(segments)
+        .where(*_is(segments, of), segments.c.deleted_position.is_(None))
+        .values(version=event.originator_version, deleted_position=position, members=0)
     )
-    connection.execute(
-        insert(definitions).values(
-            **of, version=event.originator_version, position=position, kind="", name="",
-            description="", is_deleted=True,
-        )
-    )  # fmt: skip
+    row = of | {"version": event.originator_version, "position": position, "is_deleted": True}
+    row |= {"kind": "", "name": "", "description": ""}
+    connection.execute(upsert(definitions).values(row).on_conflict_do_nothing())
 
 
 def _move(
@@ -176,7 +177,9 @@ def _move(
     of = {"app_number": app, "segment_id": event.segment_id}
     entered = isinstance(event, SegmentEntered)
     there = select(segments.c.version).where(
-        *_is(segments, of), segments.c.deleted_position.is_(None)
+        *_is(segments, of),
+        segments.c.deleted_position.is_(None),
+        segments.c.membership_version < event.originator_version,
     )
     if connection.execute(there).first() is None:
         return
@@ -228,6 +231,7 @@ def find_definitions(
             row.kind,
             row.name,
             None if row.criteria is None else _decode(row.criteria),
+            row.description,
         )
         for row in connection.execute(query)
         if not row.is_deleted

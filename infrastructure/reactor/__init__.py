@@ -33,6 +33,7 @@ _asked = Counter("appizer_segments_candidates", "Persons that segments were eval
 _whole = Counter("appizer_segments_everybody", "Rounds with more candidates than are told apart")
 _failed = Counter("appizer_segments_failures", "Rounds that failed and are tried again")
 _at = Gauge("appizer_segments_evaluated_at_seconds", "When the last round was, since 1970")
+_age = Gauge("appizer_segments_age_seconds", "Age of the last event that was evaluated, then")
 
 
 def run(settings: Settings) -> None:
@@ -99,3 +100,5 @@ def _tell(told: Told) -> None:
     else:
         _asked.inc(told.candidates)
     _at.set_to_current_time()
+    if told.recorded_at is not None:
+        _age.set((datetime.now(UTC) - told.recorded_at).total_seconds())

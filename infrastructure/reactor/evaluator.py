@@ -81,12 +81,15 @@ class Round(NamedTuple):
 
 
 class Told(NamedTuple):
-    """`entered` and `left` of a round, all segments together; `candidates`: None for everybody."""
+    """`entered` and `left` of a round, all segments together; `candidates`: None for everybody.
+    `recorded_at`: of the last event that it knew.
+    """
 
     entered: int
     left: int
     candidates: int | None
     seconds: float
+    recorded_at: datetime | None
 
 
 class _Change(NamedTuple):
@@ -138,6 +141,7 @@ class Evaluator:
             sum(len(one.persons) for one in changes if not one.entered),
             None if causes is None else len(causes),
             monotonic() - started,
+            begun.reached.recorded_at,
         )
 
     # --- what the round is about ---------------------------------------------------------------
