@@ -201,6 +201,7 @@ def main(segments: int, rate: int, seconds: float, persons: int, before: int) ->
             with reactor(settings):
                 started = time.monotonic()
                 load.wait(load.head())
+                load.wait(load.head())  # and the read models have all who entered
                 click.echo(f"{segments} new segments: {time.monotonic() - started:.1f} s")
                 found, rounds = lags(load, rate, seconds)
             cuts = statistics.quantiles(found, n=100)

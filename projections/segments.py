@@ -22,10 +22,11 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal,
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.dialects.postgresql import Insert, distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from domain.conditions.tree import Tree
@@ -183,11 +184,11 @@ def _move(
     )
     if connection.execute(there).first() is None:
         return
+    given = columns([event.persons], "person")
     if entered:
-        row = of | {"since_position": position, "since_at": event.at}
-        rows = [row | {"person": person} for person in event.persons]
-        statement = upsert(members).values(rows).on_conflict_do_nothing()
-        found = connection.execute(statement.returning(members.c.person))
+        statement = _for_each(members, of | {"since_position": position, "since_at": event.at})
+        statement = statement.on_conflict_do_nothing().returning(members.c.person)
+        found = connection.execute(statement, given)
     else:
         left = delete(members).where(*_is(members, of), members.c.person.in_(event.persons))
         found = connection.execute(left.returning(members.c.person))
@@ -195,13 +196,19 @@ def _move(
     if moved:
         row = of | {"position": position, "at_position": event.at_position, "at": event.at}
         row |= {"entered": entered, "cause": event.cause}
-        connection.execute(insert(changes), [row | {"person": person} for person in moved])
+        connection.execute(_for_each(changes, row), columns([tuple(moved)], "person"))
     count = segments.c.members + (len(moved) if entered else -len(moved))
     connection.execute(
         update(segments)
         .where(*_is(segments, of))
         .values(members=count, membership_version=event.originator_version)
     )
+
+
+def _for_each(table: Table, row: dict[str, Any]) -> Insert:
+    """Inserts the row for each person that is given: there may be a thousand."""
+    values = [literal(value, table.c[name].type) for name, value in row.items()]
+    return upsert(table).from_select([*row, "person"], select(*values, _given.c.person))
 
 
 def _is(table: Table, of: dict[str, Any]) -> list[ColumnElement[bool]]:
