@@ -186,9 +186,9 @@ def _move(
         return
     given = columns([event.persons], "person")
     if entered:
-        statement = _for_each(members, of | {"since_position": position, "since_at": event.at})
-        statement = statement.on_conflict_do_nothing().returning(members.c.person)
-        found = connection.execute(statement, given)
+        enter = _for_each(members, of | {"since_position": position, "since_at": event.at})
+        enter = enter.on_conflict_do_nothing()
+        found = connection.execute(enter.returning(members.c.person), given)
     else:
         left = delete(members).where(*_is(members, of), members.c.person.in_(event.persons))
         found = connection.execute(left.returning(members.c.person))
