@@ -12,7 +12,7 @@ from api.shapes import refusal
 from api.time_machine import reached
 from domain.conditions.text import parse, written
 from domain.conditions.tree import Tree, check_criteria
-from domain.errors import NotFound, Rejected
+from domain.errors import NotFound
 from domain.past import NOW, Past
 from infrastructure.bootstrap import Adapters
 from projections import criteria, people, segment_lists, segments
@@ -119,6 +119,3 @@ def checked_segment(found: segment_lists.Shown | None) -> segment_lists.Shown:
         raise NotFound("no such segment")
     return found
 
-
-def no_criteria(kind: str) -> Rejected:
-    return Rejected("criteria", f"is for live segments; this one is {kind}")

@@ -142,7 +142,7 @@ def _wanted(writer: Caller, data: NewSegment) -> commands.Wanted:
     assert writer.app_id is not None  # a secret key is an app's
     if data.app_id not in {None, writer.app_id}:
         raise Rejected("app_id", "is not the app of this key; leave it out")
-    if (data.criteria is None) != ((data.kind or "live") == "static" or data.kind == "static"):
+    if data.kind is not None and (data.criteria is None) != (data.kind == "static"):
         raise Rejected("criteria", "are what a live segment has; `kind` static is without them")
     tree = None if data.criteria is None else read_criteria(data.criteria)
     return commands.Wanted(writer.app_id, data.name, data.description, tree)
