@@ -21,8 +21,8 @@ from api import (
     health,
     merge_previews,
     schema,
-    segments,
     sdk_documents,
+    segments,
     user_history,
     users,
 )

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
+from sqlalchemy import Connection, func, select
 
 from api.reading import EVENTS, Asked
 from api.shapes import refusal
@@ -18,10 +19,10 @@ from infrastructure.bootstrap import Adapters
 from projections import criteria, people, segment_lists, segments
 from projections.apps import Caller
 from projections.event_queries import Query
+from projections.people.lists import describe
 from projections.people.tables import distinct_ids
 from projections.segment_members import members
 from projections.segments import Definition
-from sqlalchemy import Connection, func, select
 
 _decode = msgspec.json.Decoder(Tree).decode
 
@@ -110,7 +111,7 @@ def user_ids(connection: Connection, app_number: int, persons: Sequence[int]) ->
     d = distinct_ids.c
     wanted = select(d.number, d.person).where(d.app_number == app_number, d.number.in_(persons))
     whose = {row.number: row.person for row in connection.execute(wanted)}
-    told = people.lists.describe(connection, app_number, sorted(set(whose.values())))
+    told = describe(connection, app_number, sorted(set(whose.values())))
     return {number: told[person].user_id for number, person in whose.items() if person in told}
 
 
@@ -118,4 +119,3 @@ def checked_segment(found: segment_lists.Shown | None) -> segment_lists.Shown:
     if found is None:
         raise NotFound("no such segment")
     return found
-

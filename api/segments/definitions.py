@@ -266,7 +266,7 @@ async def list_segments(
 
 
 def _page(
-    asked: Asked, search: str | None, after: tuple[int] | None, limit: int
+    asked: Asked, search: str | None, after: tuple[int, ...] | None, limit: int
 ) -> tuple[list[tuple[int, Shown]], int]:
     with asked.connected() as connection:
         return segment_lists.list_segments(

@@ -13,7 +13,7 @@ from litestar.params import FromPath, QueryParameter
 
 from api.reading import EVENTS, Asked, find_named, names_meant
 from api.segments.asking import Looked, definition_of, look
-from api.time_machine import AsOf, KnownAt, read_past, reached
+from api.time_machine import AsOf, KnownAt, reached, read_past
 from api.users import find_profile
 from api.waiting import MinPosition
 from domain.conditions.judging import Judgement, Person, evaluate, explain
@@ -107,9 +107,7 @@ def _membership(
     return is_member
 
 
-def _person(
-    looked: Looked, whose: Whose, traits: dict[str, object], outermost: str
-) -> Person:
+def _person(looked: Looked, whose: Whose, traits: dict[str, object], outermost: str) -> Person:
     """With the events that the segment asked about, and those it names, may look at."""
     asked = looked.asked
     definition = find(outermost, looked.definitions)

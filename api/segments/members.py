@@ -160,9 +160,7 @@ def _page(
         app = asked.app_number
         if asked.past == NOW:
             checked_segment(segment_lists.find_segment(connection, app, segment_id))
-            rows = segment_lists.list_members(
-                connection, app, segment_id, after=after, limit=limit
-            )
+            rows = segment_lists.list_members(connection, app, segment_id, after=after, limit=limit)
         else:
             rows = [
                 MemberRow(person, 0, asked.adapters.clock())
@@ -182,9 +180,7 @@ def _page(
     return [row.person for row in rows], shown
 
 
-def _then(
-    asked: Asked, connection: Any, segment_id: UUID, after: int, limit: int
-) -> Sequence[int]:
+def _then(asked: Asked, connection: Any, segment_id: UUID, after: int, limit: int) -> Sequence[int]:
     looked = look(asked, connection)
     definition = definition_of(looked, segment_id)
     if definition.criteria is None:
@@ -193,8 +189,7 @@ def _then(
     else:
         query = query_of(looked, definition.criteria, connection)
     sql = (
-        f"SELECT person FROM ({query.sql}) WHERE person > {after:d}"
-        f" ORDER BY person LIMIT {limit:d}"
+        f"SELECT person FROM ({query.sql}) WHERE person > {after:d} ORDER BY person LIMIT {limit:d}"
     )
     return [row[0] for row in asked.ask(query._replace(sql=sql))]
 
