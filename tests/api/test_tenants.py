@@ -205,14 +205,16 @@ def foreigners(new_tenant, other_organisation) -> dict[str, str]:
 def ask(http, method: str, path: str, objects: dict[str, str], key: str | None):
     url = re.sub(r"{(\w+)}", lambda found: objects.get(found[1], key or "none"), path)
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    if method != "post":
+    if path.endswith("/explain"):
+        url += "?user=u"
+    if method not in {"post", "patch"}:
         return http.request(method, url, headers=headers)
     body = BODIES.get(path) or NAMING.get(path)
     if body is None:
         body = {"batch": [ITEM]} if path.endswith(("/batch", "/import", "/b")) else ITEM
     if path in ("/v1/events", "/v1/events/track"):
         body = BODIES["/v1/events/batch"]["events"][0]
-    return http.post(url, headers=headers, json=body)
+    return http.request(method, url, headers=headers, json=body)
 
 
 def nobodys(objects: dict[str, str]) -> dict[str, str]:
