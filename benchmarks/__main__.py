@@ -16,6 +16,7 @@ ALL = (
     "trends",
     "funnels",
     "criteria",
+    "segments",
     "beside",
     "people",
     "people_pages",
