@@ -32,6 +32,7 @@ from domain.limits import DEFAULT_PAGE, MAX_NAME_CHARS, MAX_NUMBER, MAX_SAMPLE
 from domain.past import NOW
 from domain.segments import Changed, Segment
 from infrastructure.bootstrap import Adapters
+from infrastructure.reactor import state
 from infrastructure.segment_changes import one_at_a_time
 from projections import people, segment_lists, segments
 from projections.apps import Caller
@@ -87,8 +88,19 @@ class SegmentWritten(msgspec.Struct, frozen=True, kw_only=True):
     success: bool = True
 
 
+class Freshness(msgspec.Struct, frozen=True, kw_only=True):
+    """As of when live segments of the app are evaluated; `lag_ms`: how long ago the first event
+    behind that was recorded, 0 if there is none.
+    """
+
+    evaluated_position: int
+    evaluated_at: datetime
+    lag_ms: float
+
+
 class SegmentAnswer(msgspec.Struct, frozen=True, kw_only=True):
     segment: SegmentShown
+    freshness: Freshness
     position: int
     lag_ms: float
     success: bool = True
@@ -227,7 +239,22 @@ async def show_segment(
     asked = await asked_of_segments(adapters, reader, min_position, NOW)
     found = await asyncio.to_thread(_found, asked, segment_id)
     told = asked.standing
-    return SegmentAnswer(segment=_shown(found), position=told.position, lag_ms=told.lag_ms)
+    return SegmentAnswer(
+        segment=_shown(found),
+        freshness=await asyncio.to_thread(_freshness, asked),
+        position=told.position,
+        lag_ms=told.lag_ms,
+    )
+
+
+def _freshness(asked: Asked) -> Freshness:
+    with asked.connected() as connection:
+        known = state.read(connection, asked.app_number)
+    positions, lag = asked.adapters.positions, 0.0
+    if known.position < positions.head():
+        waiting = asked.adapters.clock() - positions.recorded_at(known.position + 1)
+        lag = max(0.0, round(waiting.total_seconds() * 1000, 1))
+    return Freshness(evaluated_position=known.position, evaluated_at=known.at, lag_ms=lag)
 
 
 def _found(asked: Asked, segment_id: UUID) -> Shown:
