@@ -62,7 +62,7 @@ def test_what_was_written_is_read(shop):
     position = {"min_position": shop.position}
     shown = shop.done("GET", f"/{segment}", params=position)["segment"]
     assert (shown["name"], shown["kind"], shown["version"]) == ("Buyers", "live", 1)
-    assert shown["criteria"] == {"type": "did", "event": "buy"}
+    assert shown["criteria"] == {"type": "did", "event": "buy", "times": {"at_least": 1}}
     assert shown["criteria_text"] == "did buy"
     changed = shop.done("PATCH", f"/{segment}", json={"criteria": "did view", "version": 1})
     position = {"min_position": changed["position"]}
