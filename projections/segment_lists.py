@@ -45,7 +45,7 @@ def list_segments(
     app_number: int,
     *,
     search: str | None,
-    after: tuple[int] | None,
+    after: tuple[int, ...] | None,
     limit: int,
 ) -> tuple[list[tuple[int, Shown]], int]:
     """Newest first, each with the place to go on from; and how many there are in all. `search`: a

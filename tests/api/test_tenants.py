@@ -53,6 +53,18 @@ KINDS = {
     ("post", "/v1/analytics/retention"): READ,
     ("post", "/v1/analytics/sessions"): READ,
     ("post", "/v1/analytics/paths"): READ,
+    ("get", "/v1/users/{user_id}/segments"): READ,
+    **{
+        (method, f"/v1/{name}{path}"): READ
+        for name in ("segments", "audiences")
+        for method, path in (
+            *(("get", ""), ("post", ""), ("post", "/preview")),
+            *((method, "/{segment_id}") for method in ("get", "patch", "delete")),
+            *(("get", "/{segment_id}/members"), ("post", "/{segment_id}/members")),
+            ("get", "/{segment_id}/members/{user_id}"),
+            *(("get", f"/{{segment_id}}/{what}") for what in ("changes", "explain", "export")),
+        )
+    },
     ("get", "/v1/failed-events"): READ,
     ("post", "/v1/failed-events/{failed_id}/replay"): READ,
     ("post", "/v1/apps"): OWNER,
@@ -96,6 +108,16 @@ BODIES = {
         "breakdown": {"property": "$event", "limit": 100},
     },
     "/v1/analytics/paths": {"from": "2026-01-01", "to": "2099-01-01"},
+    **{
+        f"/v1/{name}{path}": body
+        for name in ("segments", "audiences")
+        for path, body in (
+            ("", {"name": "Somebody's", "criteria": "did any event"}),
+            ("/preview", {"criteria": "did any event"}),
+            ("/{segment_id}", {"name": "Mine"}),
+            ("/{segment_id}/members", {"add": ["u"]}),
+        )
+    },
     "/v1/apps": {"name": "Somebody's"},
     "/v1/apps/{app_id}/keys": {"kind": "secret"},
     "/v1/events/batch": {"events": [{"event_name": "E", "user_id": "u"}]},
@@ -137,7 +159,17 @@ def victim(new_tenant) -> Victim:
     key_id = tenant.issue("write", label=MARKER)["key_id"]
     failed = tenant.ask("/v1/failed-events", min_position=tenant.head())["failed_events"]
     tenant.events()
-    objects = {"app_id": tenant.app_id, "key_id": key_id, "failed_id": failed[0]["id"]}
+    headers, list_of = tenant.bearer(tenant.secret_key), {"name": MARKER}
+    made = tenant.http.post("/v1/segments", headers=headers, json=list_of).json()
+    added = {"add": [f"{MARKER}-user"]}
+    path = f"/v1/segments/{made['audience_id']}/members"
+    tenant.http.post(path, headers=headers, json=added)
+    objects = {
+        "segment_id": made["audience_id"],
+        "app_id": tenant.app_id,
+        "key_id": key_id,
+        "failed_id": failed[0]["id"],
+    }
     objects["erasure_id"] = _erased(tenant, f"{MARKER}-gone")
     return Victim(tenant, {**objects, "user_id": f"{MARKER}-user"})
 
@@ -173,14 +205,16 @@ def foreigners(new_tenant, other_organisation) -> dict[str, str]:
 def ask(http, method: str, path: str, objects: dict[str, str], key: str | None):
     url = re.sub(r"{(\w+)}", lambda found: objects.get(found[1], key or "none"), path)
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    if method != "post":
+    if path.endswith("/explain"):
+        url += "?user=u"
+    if method not in {"post", "patch"}:
         return http.request(method, url, headers=headers)
     body = BODIES.get(path) or NAMING.get(path)
     if body is None:
         body = {"batch": [ITEM]} if path.endswith(("/batch", "/import", "/b")) else ITEM
     if path in ("/v1/events", "/v1/events/track"):
         body = BODIES["/v1/events/batch"]["events"][0]
-    return http.post(url, headers=headers, json=body)
+    return http.request(method, url, headers=headers, json=body)
 
 
 def nobodys(objects: dict[str, str]) -> dict[str, str]:
