@@ -66,6 +66,18 @@ KINDS = {
     ("patch", "/v1/versions/{version_id}"): READ,
     ("delete", "/v1/versions/{version_id}"): READ,
     ("get", "/v1/versions/{version_id}/impact"): READ,
+    ("get", "/v1/users/{user_id}/segments"): READ,
+    **{
+        (method, f"/v1/{name}{path}"): READ
+        for name in ("segments", "audiences")
+        for method, path in (
+            *(("get", ""), ("post", ""), ("post", "/preview")),
+            *((method, "/{segment_id}") for method in ("get", "patch", "delete")),
+            *(("get", "/{segment_id}/members"), ("post", "/{segment_id}/members")),
+            ("get", "/{segment_id}/members/{user_id}"),
+            *(("get", f"/{{segment_id}}/{what}") for what in ("changes", "explain", "export")),
+        )
+    },
     ("get", "/v1/failed-events"): READ,
     ("post", "/v1/failed-events/{failed_id}/replay"): READ,
     ("post", "/v1/apps"): OWNER,
@@ -109,6 +121,16 @@ BODIES = {
         "breakdown": {"property": "$event", "limit": 100},
     },
     "/v1/analytics/paths": {"from": "2026-01-01", "to": "2099-01-01"},
+    **{
+        f"/v1/{name}{path}": body
+        for name in ("segments", "audiences")
+        for path, body in (
+            ("", {"name": "Somebody's", "criteria": "did any event"}),
+            ("/preview", {"criteria": "did any event"}),
+            ("/{segment_id}", {"name": "Mine"}),
+            ("/{segment_id}/members", {"add": ["u"]}),
+        )
+    },
     "/v1/apps": {"name": "Somebody's"},
     "/v1/apps/{app_id}/keys": {"kind": "secret"},
     "/v1/events/batch": {"events": [{"event_name": "E", "user_id": "u"}]},
@@ -164,7 +186,17 @@ def victim(new_tenant) -> Victim:
     key_id = tenant.issue("write", label=MARKER)["key_id"]
     failed = tenant.ask("/v1/failed-events", min_position=tenant.head())["failed_events"]
     tenant.events()
-    objects = {"app_id": tenant.app_id, "key_id": key_id, "failed_id": failed[0]["id"]}
+    headers, list_of = tenant.bearer(tenant.secret_key), {"name": MARKER}
+    made = tenant.http.post("/v1/segments", headers=headers, json=list_of).json()
+    added = {"add": [f"{MARKER}-user"]}
+    path = f"/v1/segments/{made['audience_id']}/members"
+    tenant.http.post(path, headers=headers, json=added)
+    objects = {
+        "segment_id": made["audience_id"],
+        "app_id": tenant.app_id,
+        "key_id": key_id,
+        "failed_id": failed[0]["id"],
+    }
     objects["erasure_id"] = _erased(tenant, f"{MARKER}-gone")
     for path, name in (("/v1/metrics", "metric"), ("/v1/versions", "version")):
         objects[f"{name}_id"] = _made(tenant, path)[name][f"{name}_id"]
@@ -210,18 +242,18 @@ def foreigners(new_tenant, other_organisation) -> dict[str, str]:
 def ask(http, method: str, path: str, objects: dict[str, str], key: str | None):
     url = re.sub(r"{(\w+)}", lambda found: objects.get(found[1], key or "none"), path)
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    if method == "patch":
-        return http.patch(url, headers=headers, json=CHANGES[path])
-    if method != "post":
+    if path.endswith("/explain"):
+        url += "?user=u"
+    if method not in {"post", "patch"}:
         return http.request(method, url, headers=headers, params=ASKED.get(path))
-    body = BODIES.get(path) or NAMING.get(path)
+    body = CHANGES.get(path) or BODIES.get(path) or NAMING.get(path)
     if body is None:
         body = {"batch": [ITEM]} if path.endswith(("/batch", "/import", "/b")) else ITEM
     if path == "/v1/versions":
         body = {**body, "version": uuid4().hex}  # each is released once
     if path in ("/v1/events", "/v1/events/track"):
         body = BODIES["/v1/events/batch"]["events"][0]
-    return http.post(url, headers=headers, json=body)
+    return http.request(method, url, headers=headers, json=body)
 
 
 def nobodys(objects: dict[str, str]) -> dict[str, str]:
