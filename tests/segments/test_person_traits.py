@@ -103,7 +103,8 @@ class Written:
 
     def shown(self, app, position):
         rows = self.analytics.query(
-            person_traits.latest(app, position), settings={"priority": 1}
+            person_traits.latest(app, position, facts={"traits": "properties"}),
+            settings={"priority": 1},
         ).rows
         return {person: json.loads(traits) for person, traits in rows if traits != "{}"}
 
