@@ -11,6 +11,7 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
+from api.parameters import given
 from api.reading import EVENTS, Asked, find_named, names_meant
 from api.segments.asking import Looked, definition_of, look
 from api.time_machine import AsOf, KnownAt, reached, read_past
@@ -28,7 +29,11 @@ from projections.explained import events_of, read_event
 from projections.people.whose import Whose, find_whose
 from projections.segment_members import find, needs_of_all
 
-User = Annotated[str, QueryParameter(max_length=2 * MAX_ID_CHARS, description="any id of theirs")]
+# May be left out for the framework, which would tell so before who may not ask.
+User = Annotated[
+    str | None,
+    QueryParameter(max_length=2 * MAX_ID_CHARS, description="required: any id of theirs"),
+]
 
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,12 +54,12 @@ async def explain_member(  # noqa: PLR0913, PLR0917  the query string names them
     adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     segment_id: FromPath[UUID],
-    user: User,
+    user: User = None,
     min_position: MinPosition = None,
     known_at: KnownAt = None,
     as_of: AsOf = None,
 ) -> Explained:
-    names = names_meant(user, "user")
+    names = names_meant(given(user, "user"), "user")
     when = await read_past(adapters, known_at, as_of)
     models = (EVENTS, people.name, segments.name)
     standing = await reached(adapters, models, min_position, when)

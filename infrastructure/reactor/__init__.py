@@ -23,7 +23,7 @@ _REST = 1.0  # times as long as a round took
 _LONGEST_PAUSE = 5.0
 _WAIT_SECONDS = 0.1  # for a read model that is behind
 _STAND_BY_SECONDS = 2.0
-_LEAD = 4717  # the advisory lock of whoever evaluates; the eraser has 4716
+_LEAD = 4718  # the advisory lock of whoever evaluates; erasures have 4716 and 4717
 _TRY_AGAIN: tuple[type[Exception], ...] = (AppizerError, EngineFailed, OSError, *AWAY)
 
 _log = structlog.get_logger()
