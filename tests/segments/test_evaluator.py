@@ -58,7 +58,7 @@ def live_through(world, rounds):
 
 @pytest.mark.parametrize("world", [1], indirect=True)
 def test_members_are_those_of_an_evaluation_from_scratch(world):
-    live_through(world, 25)
+    live_through(world, 15)
 
 
 @pytest.mark.long
