@@ -25,6 +25,7 @@ from api import (
     releases,
     schema,
     sdk_documents,
+    segments,
     user_history,
     users,
 )
@@ -45,6 +46,7 @@ _WRITES = (
     *failed_events.WRITES,
     *metrics.WRITES,
     *releases.WRITES,
+    *segments.WRITES,
     *sdk_documents.ROUTES,
     *health.ROUTES,
 )
@@ -62,6 +64,7 @@ _READS = (
     *releases.READS,
     *apps.READS,
     *failed_events.READS,
+    *segments.READS,
     *schema.ROUTES,
     *health.ROUTES,
 )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from litestar import Request, Response, get
@@ -12,11 +12,11 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from api.analytics.answers import Answer, Moment, begin, respond
 from api.analytics.trends import Trends, measure, table
 from api.metrics import MetricShown, Version, find, shown
+from api.parameters import given
 from api.time_machine import AsOf, KnownAt
 from api.waiting import MinPosition
 from domain import trends
 from domain.buckets import Interval, Range
-from domain.errors import Rejected
 from domain.limits import MAX_NAME_CHARS
 from domain.metric_values import Measured, question_of, series_of, whole
 from domain.metrics import Metric, Resolved, all_in, measured_in, resolve
@@ -41,7 +41,6 @@ By = Annotated[
     str | None,
     QueryParameter(max_length=MAX_NAME_CHARS, description="a property or `$country` and the like"),
 ]
-T = TypeVar("T")
 Compare = Literal["previous"] | None
 Format = Literal["json", "csv"]
 
@@ -98,13 +97,6 @@ async def show_values(  # noqa: PLR0913, PLR0917  the query string names them, n
 
     within = Range(buckets.start, buckets.end, buckets.zone)
     return await respond(MetricValues, question, within, moment, ask, table)
-
-
-def given(value: T | None, name: str) -> T:
-    """Raises Rejected."""
-    if value is None:
-        raise Rejected(name, "is missing")
-    return value
 
 
 def resolve_as_of(

@@ -5,7 +5,7 @@ The framework would ignore an unknown one, take `null` for none and `1e2` for a 
 
 import re
 from functools import cache
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 from urllib.parse import unquote, unquote_to_bytes
 
 from litestar import Request
@@ -17,6 +17,7 @@ from domain.errors import Rejected
 from domain.limits import MAX_NAME_CHARS
 from domain.nearest import told
 
+T = TypeVar("T")
 _WHOLE = re.compile("-?(0|[1-9][0-9]*)")
 
 
@@ -65,3 +66,10 @@ def _known(handler: HTTPRouteHandler) -> dict[str, bool]:
 
 def _types(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation) or (annotation,)
+
+
+def given(value: T | None, name: str) -> T:
+    """Raises Rejected."""
+    if value is None:
+        raise Rejected(name, "is missing")
+    return value

@@ -14,8 +14,9 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from api import cursors
 from api.analytics.answers import Answer, Moment, begin
 from api.auth import own_app
-from api.metric_values import given, measure_all, resolve_as_of
+from api.metric_values import measure_all, resolve_as_of
 from api.metrics import Deleted, MetricShown
+from api.parameters import given
 from api.reading import Cursor, Limit
 from api.shapes import check_body
 from api.time_machine import AsOf, KnownAt, reached

@@ -20,6 +20,8 @@ _READ_PREFIXES = (
     "/v1/analytics/",
     "/v1/users/merge-preview",
     "/v1/users/unmerge-preview",
+    "/v1/segments/preview",
+    "/v1/audiences/preview",
     "/schema",
     "/asyncapi.json",
 )

@@ -17,6 +17,7 @@ ALL = (
     "trends",
     "funnels",
     "criteria",
+    "segments",
     "beside",
     "people",
     "people_pages",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from domain import apps, erasures, metrics, releases, tracking
+from domain import apps, erasures, metrics, releases, segments, tracking
 
 EVENTS: tuple[type, ...] = (
     tracking.Tracked,
@@ -23,6 +23,11 @@ EVENTS: tuple[type, ...] = (
     releases.ReleaseCreated,
     releases.ReleaseUpdated,
     releases.ReleaseDeleted,
+    segments.SegmentCreated,
+    segments.SegmentUpdated,
+    segments.SegmentDeleted,
+    segments.SegmentEntered,
+    segments.SegmentLeft,
 )
 BY_TOPIC: dict[str, type] = {event.TOPIC: event for event in EVENTS}  # type: ignore[attr-defined]  # every class in EVENTS has one; tests/architecture checks it
 
@@ -45,6 +50,7 @@ CATEGORIES: dict[str, str] = {
     "key": "apps",
     "metric": "metrics",
     "release": "releases",
+    "segment": "segments",
 }
 
 

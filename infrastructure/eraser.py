@@ -194,7 +194,11 @@ class Eraser:
             with self._engine.connect() as connection:
                 app_number = number_of(connection, erasure.app_id)
                 tracked = erasures.places_of(connection, erasure.erasure_id, tracked=True)
+                places = erasures.places_of(connection, erasure.erasure_id)
+                reached = checkpoints.read(connection, event_projector.NAME)
+            assert reached is not None
             self._events(log).rewrite(app_number, tracked)
+            self._events(log).rewrite_traits(app_number, places, reached.position)
         return self._to(erasure, "feed", rows=len(tracked))
 
     def _events(self, log: psycopg.Connection[Any]) -> ErasureEvents:

@@ -16,12 +16,15 @@ from infrastructure.analytics_engine import LIGHT, AnalyticsEngine
 from infrastructure.enrichment import Enrichment
 from infrastructure.event_rows import Rows
 from infrastructure.event_store.reader import Entry, read_at
+from infrastructure.person_writer import write_traits
 from infrastructure.read_models import decode
+from projections import people, person_traits
 from projections.events import COLUMNS, TABLE
 
 _STAGED = "erasure_rows"
 _ROWS = 5_000  # in one insert
 _MUTATION = 100_000  # rows in one mutation: the staging table is held in memory
+_PERSONS = 10_000  # in one mutation of their traits
 _PATIENCE = 3600.0
 # What the rollups are made of, and what neither sender nor message can say.
 _STAYS = frozenset(
@@ -46,9 +49,13 @@ WHERE database = currentDatabase() AND table = '{TABLE}' AND NOT is_done
 _KILL = f"""
 KILL MUTATION WHERE database = currentDatabase() AND table = '{TABLE}'
     AND position(command, '{_STAGED}') > 0 SYNC"""
+_DELETE = f"""
+ALTER TABLE {person_traits.TABLE} DELETE WHERE app_number = {{app_number}}
+    AND position <= {{upto}} AND person IN ({{persons}})"""
 _OLD_PARTS = f"""
 SELECT count() FROM system.parts
-WHERE database = currentDatabase() AND table = '{TABLE}' AND NOT active
+WHERE database = currentDatabase() AND table IN ('{TABLE}', '{person_traits.TABLE}')
+    AND NOT active
     AND remove_time <= toDateTime({{before:UInt32}})"""
 
 
@@ -62,6 +69,7 @@ class ErasureEvents:
         analytics: AnalyticsEngine,
         enrichment: Enrichment,
     ) -> None:
+        self._engine = engine
         self._log = log
         self._analytics = analytics
         self._rows = Rows(engine, enrichment)
@@ -73,6 +81,19 @@ class ErasureEvents:
             self._stage(positions[first : first + _MUTATION])
             self._update(app_number)
         self._analytics.command(f"DROP TABLE IF EXISTS {_STAGED} SYNC")
+
+    def rewrite_traits(self, app_number: int, positions: Sequence[int], upto: int) -> None:
+        """Of the persons who said something at these positions, before and after any merge. What
+        is beyond `upto` was written after the log was rewritten. Doing it twice is doing it once.
+        """
+        with self._engine.connect() as connection:
+            persons = sorted(people.persons_spoken_of(connection, app_number, positions))
+            rows = people.trait_rows_of(connection, app_number, persons, upto)
+            for first in range(0, len(persons), _PERSONS):
+                part = ", ".join(map(str, persons[first : first + _PERSONS]))
+                delete = _DELETE.format(app_number=app_number, upto=upto, persons=part)
+                self._analytics.command(delete, settings={"mutations_sync": 1})
+            write_traits(self._analytics, rows)
 
     def _stage(self, positions: Sequence[int]) -> None:
         self._analytics.command(f"DROP TABLE IF EXISTS {_STAGED} SYNC")

@@ -1,10 +1,11 @@
-"""Keeps ClickHouse's copy of who is whom up to the position of the events beside it.
+"""Keeps ClickHouse's copies of who is whom, and of traits, up to the position of the events beside
+them.
 
-A row that comes twice changes nothing, so after a crash the last position that the table has is
+A row that comes twice changes nothing, so after a crash the last position that a table has is
 enough to go on from.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine
@@ -22,6 +23,7 @@ from projections.person_map import (
 
 _SHADOW = "_rebuild"
 _ROWS = 100_000  # in one insert; a position is never in two
+_BYTES = 16 * 2**20
 _COMMENT = """
 SELECT comment FROM system.tables WHERE database = currentDatabase() AND name = {table:String}"""
 
@@ -29,20 +31,23 @@ SELECT comment FROM system.tables WHERE database = currentDatabase() AND name = 
 class PersonWriter:
     """For one thread; one writer at a time, as of the events."""
 
+    table, digest = CHANGES, DIGEST
+
     def __init__(self, analytics: AnalyticsEngine, *, suffix: str = "") -> None:
         self._analytics = analytics
         self._changes = CHANGES + suffix
         self._now = NOW + suffix
         self._position = 0
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return self._changes, self._now
+
     def recover(self, log_id: UUID) -> None:
         """Makes the tables if they are missing, and empties those of another log or version."""
         generation = f"{log_id} {people.version}"
-        self._create(generation)
-        found = self._analytics.query(_COMMENT, {"table": self._changes}, LIGHT).rows[0][0]
-        if found != generation:
-            self.drop()
-            self._create(generation)
+        _made(self._analytics, self._changes, create_changes, generation, self.drop)
+        self._analytics.command(create_now(self._now))
         self._analytics.command(FILL_NOW.format(now=self._now, changes=self._changes))
         answer = self._analytics.query(f"SELECT max(position) FROM {self._changes}", None, LIGHT)
         self._position = int(answer.rows[0][0])
@@ -63,13 +68,6 @@ class PersonWriter:
         for table in (self._changes, self._now):
             self._analytics.command(f"DROP TABLE IF EXISTS {table} SYNC")
 
-    def _create(self, generation: str) -> None:
-        create = create_changes(self._changes, generation=generation)
-        self._analytics.command(create)
-        self._analytics.command(create_now(self._now))
-        traits = person_traits.create_table(person_traits.TABLE, generation=generation)
-        self._analytics.command(traits)
-
     def _insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[int, ...]]) -> None:
         data = "\n".join("\t".join(map(str, row)) for row in rows) + "\n"
         self._analytics.insert_rows(table, columns, data.encode(), format_name="TSV")
@@ -88,28 +86,118 @@ def _in_parts(
         yield part
 
 
+class TraitWriter:
+    """The same for the traits of persons."""
+
+    table, digest = person_traits.TABLE, person_traits.DIGEST
+
+    def __init__(self, analytics: AnalyticsEngine, *, suffix: str = "") -> None:
+        self._analytics = analytics
+        self._name = self.table + suffix
+        self._rows = people.TraitRows()
+        self._position = 0
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return (self._name,)
+
+    def recover(self, log_id: UUID) -> None:
+        generation = trait_generation(log_id)
+        _made(self._analytics, self._name, person_traits.create_table, generation, self.drop)
+        answer = self._analytics.query(f"SELECT max(position) FROM {self._name}", None, LIGHT)
+        self._position = int(answer.rows[0][0])
+        self._rows.forget()
+
+    def write(self, connection: Connection, upto: int) -> None:
+        rows = self._rows.between(connection, self._position, upto)
+        for part in _lines_in_parts(rows):
+            self._analytics.insert_rows(self._name, person_traits.COLUMNS, part, format_name="TSV")
+        self._position = max(self._position, upto)
+
+    def forget(self) -> None:
+        """Somebody was erased: what was said of persons is not what it was."""
+        self._rows.forget()
+
+    def drop(self) -> None:
+        self._analytics.command(f"DROP TABLE IF EXISTS {self._name} SYNC")
+
+
+def trait_generation(log_id: UUID) -> str:
+    return f"{log_id} {people.version} {person_traits.VERSION}"
+
+
+def write_traits(analytics: AnalyticsEngine, rows: Iterable[people.TraitRow]) -> None:
+    """Beside what the writer writes."""
+    for part in _lines_in_parts(iter(rows)):
+        analytics.insert_rows(person_traits.TABLE, person_traits.COLUMNS, part, format_name="TSV")
+
+
+def _made(
+    analytics: AnalyticsEngine,
+    table: str,
+    create: Callable[..., str],
+    generation: str,
+    drop: Callable[[], None],
+) -> None:
+    """The table is there, and of this generation."""
+    analytics.command(create(table, generation=generation))
+    if analytics.query(_COMMENT, {"table": table}, LIGHT).rows[0][0] != generation:
+        drop()
+        analytics.command(create(table, generation=generation))
+
+
+def _lines_in_parts(rows: Iterator[people.TraitRow]) -> Iterator[list[bytes]]:
+    """Each is one part of the table, so that it is there or not."""
+    part: list[bytes] = []
+    size = position = 0
+    for row in rows:
+        if (len(part) >= _ROWS or size >= _BYTES) and row.position != position:
+            yield part
+            part, size = [], 0
+        part.append(person_traits.line(row))
+        size += len(part[-1])
+        position = row.position
+    if part:
+        yield part
+
+
+_WRITERS: tuple[type[PersonWriter] | type[TraitWriter], ...] = (PersonWriter, TraitWriter)
+
+
 def refill(analytics: AnalyticsEngine, engine: Engine, log_id: UUID, upto: int) -> None:
-    """Both tables anew, from the people's read model; readers see the old ones until then."""
-    shadow = _filled(analytics, engine, log_id, upto)
-    PersonWriter(analytics).recover(log_id)
-    for table in (CHANGES, NOW):
-        analytics.command(f"EXCHANGE TABLES {table} AND {table}{_SHADOW}")
-    shadow.drop()
+    """All tables anew, from the people's read model; readers see the old ones until then."""
+    for kind in _WRITERS:
+        shadow = _filled(kind, analytics, engine, log_id, upto)
+        live = kind(analytics)
+        live.recover(log_id)
+        for old, new in zip(live.tables, shadow.tables, strict=True):
+            analytics.command(f"EXCHANGE TABLES {old} AND {new}")
+        shadow.drop()
 
 
 def differing(
     analytics: AnalyticsEngine, engine: Engine, log_id: UUID, upto: int
 ) -> tuple[str, ...]:
-    """Apps whose changes up to `upto` are not those of the people's read model."""
-    shadow = _filled(analytics, engine, log_id, upto)
-    live, built = (_digest(analytics, table, upto) for table in (CHANGES, CHANGES + _SHADOW))
-    shadow.drop()
-    apps = sorted(live.keys() | built.keys())
-    return tuple(f"{CHANGES}, app {app}" for app in apps if live.get(app) != built.get(app))
+    """Apps whose rows up to `upto` are not those of the people's read model."""
+    found: list[str] = []
+    for kind in _WRITERS:
+        shadow = _filled(kind, analytics, engine, log_id, upto)
+        live = _digest(analytics, kind.digest, kind.table, upto)
+        built = _digest(analytics, kind.digest, kind.table + _SHADOW, upto)
+        shadow.drop()
+        apps = sorted(live.keys() | built.keys())
+        found += [f"{kind.table}, app {app}" for app in apps if live.get(app) != built.get(app)]
+    return tuple(found)
 
 
-def _filled(analytics: AnalyticsEngine, engine: Engine, log_id: UUID, upto: int) -> PersonWriter:
-    shadow = PersonWriter(analytics, suffix=_SHADOW)
+def _filled(
+    kind: type[PersonWriter] | type[TraitWriter],
+    analytics: AnalyticsEngine,
+    engine: Engine,
+    log_id: UUID,
+    upto: int,
+) -> PersonWriter | TraitWriter:
+    shadow = kind(analytics, suffix=_SHADOW)
     shadow.drop()
     shadow.recover(log_id)
     with engine.connect() as connection:
@@ -117,6 +205,8 @@ def _filled(analytics: AnalyticsEngine, engine: Engine, log_id: UUID, upto: int)
     return shadow
 
 
-def _digest(analytics: AnalyticsEngine, table: str, upto: int) -> dict[int, tuple[int, str]]:
-    answer = analytics.query(DIGEST.format(table=table), {"upto": upto}, {"max_execution_time": 0})
+def _digest(
+    analytics: AnalyticsEngine, digest: str, table: str, upto: int
+) -> dict[int, tuple[int, str]]:
+    answer = analytics.query(digest.format(table=table), {"upto": upto}, {"max_execution_time": 0})
     return {app: (rows, value) for app, rows, value in answer.rows}

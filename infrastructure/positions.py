@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -29,6 +29,10 @@ _STANDING = text(
 )
 _HEAD = text("SELECT coalesce(max(notification_id), 0) FROM log.events")
 _POSITION_AT = text("SELECT log.position_at(:at)")
+_RECORDED_AT = text(
+    "SELECT recorded_at FROM log.events WHERE notification_id <= :position"
+    " ORDER BY notification_id DESC LIMIT 1"
+)
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +75,12 @@ class Positions:
         """The last position of the log."""
         with self._engine.connect() as connection:
             return int(connection.execute(_HEAD).scalar_one())
+
+    def recorded_at(self, position: int) -> datetime:
+        """Of the last event up to there; before all of them, the beginning of 1970."""
+        with self._engine.connect() as connection:
+            found = connection.execute(_RECORDED_AT, {"position": position}).scalar()
+        return found or datetime(1970, 1, 1, tzinfo=UTC)
 
     def position_at(self, at: datetime) -> int:
         """The last position that was recorded at or before this instant; 0 for none."""

@@ -4,7 +4,7 @@ The ClickHouse read model of events is projections/events.py; infrastructure/eve
 keeps it, since it can't share a transaction with these.
 """
 
-from projections import apps, failed_events, metrics, people, releases
+from projections import apps, failed_events, metrics, people, releases, segments
 from projections.projection import Projection
 
-PROJECTIONS: tuple[Projection, ...] = (apps, people, failed_events, metrics, releases)
+PROJECTIONS: tuple[Projection, ...] = (apps, people, failed_events, metrics, releases, segments)

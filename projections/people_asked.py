@@ -31,12 +31,6 @@ def among(tree: Tree, asked: Asked) -> Among:
     )
 
 
-def rows_of(numbers: Sequence[int]) -> str:
-    """Rows (person), of a list: for Asked.members_of."""
-    listed = ", ".join(f"{number:d}" for number in numbers)
-    return f"SELECT arrayJoin(CAST([{listed}], 'Array(UInt64)')) AS person"
-
-
 def known(app_number: int, known_at: int | None, chosen: Among | None) -> str:
     """What follows WITH, for all below and for what needs person_map.scalars."""
     found = scalars(app_number, known_at)

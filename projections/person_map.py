@@ -90,13 +90,17 @@ def person(app_number: int, known_at: int | None) -> str:
     return f"if(bitmapContains(moved, pid0), {belongs}, pid0)"
 
 
-def numbers_of(persons: str, app_number: int, known_at: int | None) -> str:
-    """The numbers, as rows, that belong to any of an array of persons."""
+def numbers_of_rows(persons: str, app_number: int, known_at: int | None) -> str:
+    """The numbers, as rows, that belong to any of the persons that are rows (person)."""
     if known_at is None:
         source = f"(SELECT number, person FROM {NOW} WHERE app_number = {app_number:d})"
     else:
         source = _THEN.format(app=f"{app_number:d}", known_at=f"{known_at:d}")
-    return (
-        f"SELECT arrayJoin({persons}) UNION ALL"
-        f" SELECT number FROM {source} WHERE has({persons}, person)"
-    )
+    return f"{persons} UNION ALL SELECT number FROM {source} WHERE person IN ({persons})"
+
+
+def listed(numbers: Sequence[int], app_number: int, known_at: int | None) -> str:
+    """Rows (person): whose these numbers are."""
+    given = ", ".join(f"{number:d}" for number in numbers)
+    rows = f"SELECT arrayJoin(CAST([{given}], 'Array(UInt64)')) AS pid0"
+    return f"SELECT {person(app_number, known_at)} AS person FROM ({rows})"

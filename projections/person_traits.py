@@ -16,6 +16,20 @@ CREATE TABLE IF NOT EXISTS {table} {on_cluster} (
 ) ENGINE = {engine} ORDER BY (app_number, person, position)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 COMMENT '{generation}'"""
+VERSION = 1  # of the rows; another one fills the table anew
+DIGEST = """
+SELECT app_number, count(),
+    toString(sum(reinterpretAsUInt128(sipHash128(person, position, traits))))
+FROM {table} FINAL WHERE position <= {{upto:UInt64}} GROUP BY app_number ORDER BY app_number"""
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def line(row: tuple[int, int, int, str]) -> bytes:
+    """In the format TSV."""
+    *numbers, traits = row
+    return "\t".join([*map(str, numbers), traits.translate(_ESCAPES)]).encode() + b"\n"
 
 
 def create_table(

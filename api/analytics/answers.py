@@ -18,13 +18,14 @@ from domain.questions import Asked, R, Ranged, asked_people, previous
 from infrastructure.analytics_engine import Answer as EngineAnswer
 from infrastructure.bootstrap import Adapters
 from infrastructure.positions import Standing
+from projections import people, segments
 from projections.apps import Caller
 from projections.event_queries import Query
 from projections.people_asked import Among
 from projections.rollups import Plan
 
 READ_MODEL = "events"
-PEOPLE = "people"
+_CHOOSING = (people.name, segments.name)
 
 
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +123,7 @@ async def begin(
     """
     past = await read_past(adapters, question.known_at, question.as_of)
     tree = asked_people(question) if isinstance(question, Ranged) else None
-    models = (READ_MODEL, *also) if tree is None else (READ_MODEL, PEOPLE, *also)
+    models = (READ_MODEL, *also) if tree is None else (READ_MODEL, *_CHOOSING, *also)
     standing = await reached(adapters, models, question.min_position, past)
     started, app_number = time.perf_counter(), reader.app_number or 0
     chosen = None

@@ -18,6 +18,7 @@ ROLES = {
     "api": "api.serve:run_api",
     "projector": "infrastructure.projector:run",
     "relay": "infrastructure.relay:run",
+    "reactor": "infrastructure.reactor:run",
     "engine": "infrastructure.engine_host:run",
 }
 _NICE = 5
@@ -42,6 +43,7 @@ def command(role: str, *, background: bool) -> None:
     api        both of them on one port
     projector  keeps the read models up with the log
     relay      publishes the log on NATS
+    reactor    keeps live segments up with the events
     engine     hosts the embedded analytics engine
     """  # noqa: D301  click's mark for a paragraph that keeps its lines
     warn_of_settings()

@@ -176,7 +176,7 @@ def _clause(
 
 
 def sampled(seed: str, number: int) -> int:
-    """Where in 0 to 9999 a person lies. projections/criteria.py reckons the same."""
+    """Where in 0 to 9999 a person lies. projections/criteria reckons the same."""
     digest = hashlib.md5(f"{seed}:{number}".encode(), usedforsecurity=False).digest()
     return int.from_bytes(digest[:8], "little") % 10_000
 

@@ -4,7 +4,7 @@ They are asked at an instant, `now`: an event of a later time does not count, wh
 recorded. Events of one instant are in the order of their positions. All times are UTC; a day is 24
 hours. The event None is any event, and all conditions of `where` must hold of it.
 
-domain/conditions/judging.py says what they come to in memory, projections/criteria.py in
+domain/conditions/judging.py says what they come to in memory, projections/criteria in
 ClickHouse, domain/conditions/text.py how they are written.
 """
 

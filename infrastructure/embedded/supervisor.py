@@ -103,9 +103,9 @@ class Supervisor:
 
     def _start_roles(self, made: Quickstart | None) -> None:
         """`made`: keys that must work before anybody is told about them."""
-        self._watcher.step("API, projector, relay")
+        self._watcher.step("API, projector, relay, reactor")
         api = self._role("api", health=f"{self._url()}/healthz")
-        roles = [api, self._role("projector"), self._role("relay")]
+        roles = [api, *map(self._role, ("projector", "relay", "reactor"))]
         for role in roles:
             self._launch(role)
         self._gate(api)

@@ -35,6 +35,7 @@ from projections.people.seen import (
     Id,
     Seen,
     count,
+    count_ids,
     find_many_numbers,
     find_numbers,
     seen_in,
@@ -42,12 +43,16 @@ from projections.people.seen import (
 )
 from projections.people.shown import Profile
 from projections.people.tables import distinct_ids, metadata, name
+from projections.people.trait_rows import TraitRow, TraitRows, persons_spoken_of, trait_rows_of
 from projections.projection import Recorded
 
 __all__ = (
     "CHANGE",
     "Profile",
+    "TraitRow",
+    "TraitRows",
     "apply",
+    "count_ids",
     "distinct_ids",
     "find_changes",
     "find_many_numbers",
@@ -57,6 +62,8 @@ __all__ = (
     "linked_ids",
     "metadata",
     "name",
+    "persons_spoken_of",
+    "trait_rows_of",
     "version",
 )
 

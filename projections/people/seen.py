@@ -311,3 +311,15 @@ _new = arrays(
     **_COUNTED, number=Integer(), position=BigInteger(), person=Integer(), newest_link=_TIME
 )
 _NEW_IDS = insert(distinct_ids).from_select(list(_NEW), select(*(_new.c[name] for name in _NEW)))
+
+
+def count_ids(connection: Connection, app_number: int, known_at: int) -> int:
+    """How many distinct ids the app had at the position; their numbers are 1 to that."""
+    d = distinct_ids.c
+    query = (
+        select(d.number)
+        .where(d.app_number == app_number, d.position <= known_at)
+        .order_by(d.number.desc())
+        .limit(1)
+    )
+    return connection.execute(query).scalar() or 0

@@ -32,7 +32,7 @@ from domain.past import Past
 from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.person_writer import PersonWriter
 from projections import person_traits
-from projections.criteria import Asked, Tables, members
+from projections.criteria import Asked, Tables, members, members_of_many
 from projections.events import create_table
 from tests.analytics.stores import START, Happened, Merge, fill
 
@@ -344,6 +344,23 @@ def in_engine(engine, tree, store, known_at, among):
     return sorted(row[0] for row in engine.query(query.sql, query.parameters).rows)
 
 
+def at_once(engine, trees, store, known_at, among):
+    """All trees from one query, asked of those that a query gives."""
+    rows = "SELECT arrayJoin(CAST({}, 'Array(UInt64)')) AS person"
+    asked = Asked(
+        app_number=store.app_number,
+        ids=IDS,
+        now=NOW,
+        past=Past(known_at),
+        members_of=MEMBERS_OF,
+        among=None if among is None else rows.format(among),
+        tables=TABLES,
+        is_newest=known_at is not None and all(m.position <= known_at for m in store.merges),
+    )
+    query = members_of_many(dict(enumerate(trees)), asked)
+    return sorted(map(tuple, engine.query(query.sql, query.parameters).rows))
+
+
 def compare(engine, trees, happened, merges, told, *, known_at=None, among=None):
     store = fill(engine, TABLES.events, happened, [Merge(at, *who) for at, who in merges])
     rows = "".join(
@@ -354,13 +371,16 @@ def compare(engine, trees, happened, merges, told, *, known_at=None, among=None)
         engine.insert_rows(TABLES.traits, person_traits.COLUMNS, rows.encode(), format_name="TSV")
     there = people(store, told, known_at)
     now = 480 * MINUTE
-    for tree in trees:
+    pairs = []
+    for key, tree in enumerate(trees):
         check_criteria(tree)
         expected = [n for n, (traits, mine) in there.items() if holds(tree, n, traits, mine, now)]
         told_ = [n for n, (traits, mine) in there.items() if in_memory(tree, n, traits, mine)]
         assert told_ == expected, ("memory", tree)
         wanted = [n for n in expected if among is None or n in among]
         assert in_engine(engine, tree, store, known_at, among) == wanted, ("engine", tree)
+        pairs += [(key, number) for number in wanted]
+    assert at_once(engine, trees, store, known_at, among) == sorted(pairs)
 
 
 CASES = st.tuples(st.lists(TREE, min_size=1, max_size=4), HAPPENED, MERGES, TOLD)

@@ -20,13 +20,13 @@ from domain.conditions import Where
 from domain.conditions.tree import AllOf, AnyOf, Did, Member, Not, OfTrait, Times, Window
 from domain.questions import Breakdown, asked_people
 from infrastructure.analytics_engine import AnalyticsEngine
-from projections import criteria, person_traits
+from projections import criteria, person_map, person_traits
 from projections import funnels as funnel_plans
 from projections import paths as path_plans
 from projections import retention as retention_plans
 from projections import sessions as session_plans
 from projections import trends as trend_plans
-from projections.people_asked import among, resolved, rows_of
+from projections.people_asked import among, resolved
 from tests.analytics import test_funnels, test_paths, test_retention, test_sessions
 from tests.analytics.generated import SAMPLE, Table, generate, past_of, told, unit_of
 from tests.analytics.stores import fill
@@ -112,7 +112,7 @@ class Asking:
             ids=IDS,
             now=now,
             past=past,
-            members_of={"listed": rows_of(LISTED)},
+            members_of={"listed": person_map.listed(LISTED, self.app, past.known_at)},
             tables=criteria.Tables(table.name, TRAITS),
         )
 
@@ -339,7 +339,9 @@ def test_bitmaps_of_a_rollup_are_intersected_and_counts_are_of_rows(table, measu
     question = trends.Question(start="2026-01-01", to="2026-12-31", measure=measure)
     chosen = among(
         Member(segment="all"),
-        criteria.Asked(app, IDS, CLOCK, members_of={"all": rows_of(range(1, IDS + 1))}),
+        criteria.Asked(
+            app, IDS, CLOCK, members_of={"all": person_map.listed(range(1, IDS + 1), app, None)}
+        ),
     )
     plan, buckets = trend_plans.plan, trends.check(question)
     told = {"app_number": app, "table": table.name}

@@ -11,134 +11,22 @@ from uuid import uuid4
 
 import pytest
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
-READ = "read"  # a secret key, about its own app
-ERASE = "erase"  # an admin's key, about its own app
-INGEST = "ingest"  # any key of an app, into that app
-OWNER = "owner"  # an organisation's key, about its own apps
-OPEN = "open"  # no key, and nothing of anybody
-ADDRESS = "address"  # the key stands in the address
-
-KINDS = {
-    **{
-        ("post", f"/v1/{call}"): INGEST
-        for call in (
-            *("events", "events/track", "events/batch", "batch", "import", "b"),
-            *("users", "users/batch"),
-            *("track", "identify", "page", "screen", "group", "alias"),
-            *("t", "i", "p", "s", "g", "a"),
-        )
-    },
-    ("post", "/beacon/v1/batch"): INGEST,
-    ("get", "/v1/events"): READ,
-    ("get", "/v1/events/names"): READ,
-    ("get", "/v1/users/{user_id}"): READ,
-    ("get", "/v1/users/{user_id}/events"): READ,
-    ("get", "/v1/users"): READ,
-    ("get", "/v1/users/{user_id}/aliases"): READ,
-    ("get", "/v1/users/{user_id}/history"): READ,
-    ("get", "/v1/groups"): READ,
-    ("get", "/v1/groups/{group_type}/{group_id}"): READ,
-    ("get", "/v1/groups/{group_type}/{group_id}/members"): READ,
-    ("get", "/v1/users/{user_id}/export"): READ,
-    ("delete", "/v1/users/{user_id}"): ERASE,
-    ("get", "/v1/erasures"): READ,
-    ("get", "/v1/erasures/{erasure_id}"): READ,
-    ("post", "/v1/users/aliases"): READ,
-    ("post", "/v1/users/merge-preview"): READ,
-    ("post", "/v1/users/unmerge-preview"): READ,
-    ("post", "/v1/users/{user_id}/unmerge"): READ,
-    ("post", "/v1/analytics/trends"): READ,
-    ("post", "/v1/analytics/query"): READ,
-    ("post", "/v1/analytics/funnels"): READ,
-    ("post", "/v1/analytics/retention"): READ,
-    ("post", "/v1/analytics/sessions"): READ,
-    ("post", "/v1/analytics/paths"): READ,
-    ("post", "/v1/metrics"): READ,
-    ("get", "/v1/metrics"): READ,
-    ("get", "/v1/metrics/{metric_id}"): READ,
-    ("patch", "/v1/metrics/{metric_id}"): READ,
-    ("delete", "/v1/metrics/{metric_id}"): READ,
-    ("get", "/v1/metrics/{metric_id}/values"): READ,
-    ("post", "/v1/versions"): READ,
-    ("get", "/v1/versions"): READ,
-    ("get", "/v1/versions/{version_id}"): READ,
-    ("patch", "/v1/versions/{version_id}"): READ,
-    ("delete", "/v1/versions/{version_id}"): READ,
-    ("get", "/v1/versions/{version_id}/impact"): READ,
-    ("get", "/v1/failed-events"): READ,
-    ("post", "/v1/failed-events/{failed_id}/replay"): READ,
-    ("post", "/v1/apps"): OWNER,
-    ("get", "/v1/apps"): OWNER,
-    ("get", "/v1/apps/{app_id}"): OWNER,
-    ("get", "/v1/apps/{app_id}/keys"): OWNER,
-    ("post", "/v1/apps/{app_id}/keys"): OWNER,
-    ("delete", "/v1/apps/{app_id}/keys/{key_id}"): OWNER,
-    ("get", "/v1/projects/{write_key}/settings"): ADDRESS,
-    ("get", "/analytics.js/v1/{write_key}/analytics.min.js"): ADDRESS,
-    ("get", "/sourceConfig"): ADDRESS,
-    ("get", "/healthz"): OPEN,
-    ("get", "/readyz"): OPEN,
-    ("get", "/metrics"): OPEN,
-}
-BODIES = {
-    "/v1/analytics/trends": {
-        "from": "2026-01-01",
-        "to": "2099-01-01",
-        "interval": "month",
-        "breakdown": {"property": "$event", "limit": 100},
-    },
-    "/v1/analytics/query": {"query": "SELECT * FROM events"},
-    "/v1/analytics/funnels": {
-        "from": "2026-01-01",
-        "to": "2099-01-01",
-        "steps": [{}, {}],
-        "breakdown": {"property": "$event", "limit": 100},
-    },
-    "/v1/analytics/retention": {
-        "from": "2026-01-01",
-        "to": "2099-01-01",
-        "interval": "month",
-        "periods": 1,
-        "breakdown": {"property": "$event", "limit": 100},
-    },
-    "/v1/analytics/sessions": {
-        "from": "2026-01-01",
-        "to": "2099-01-01",
-        "interval": "month",
-        "breakdown": {"property": "$event", "limit": 100},
-    },
-    "/v1/analytics/paths": {"from": "2026-01-01", "to": "2099-01-01"},
-    "/v1/apps": {"name": "Somebody's"},
-    "/v1/apps/{app_id}/keys": {"kind": "secret"},
-    "/v1/events/batch": {"events": [{"event_name": "E", "user_id": "u"}]},
-    "/v1/users": {"user_id": "u", "traits": {"plan": "pro"}},
-    "/v1/users/batch": {"users": [{"user_id": "u", "set_once": {"plan": "free"}}]},
-}
-BODIES["/v1/metrics"] = {"name": "Events", "definition": {}}
-BODIES["/v1/versions"] = {"version": "1.0", "released_at": "2026-03-01"}
-MARKER = "zebra-7f3a"  # in everything that belongs to the victim
-CHANGES = {
-    "/v1/metrics/{metric_id}": {"description": "changed"},
-    "/v1/versions/{version_id}": {"release_notes": "changed"},
-}
-ASKED = {  # what these addresses must say besides
-    "/v1/metrics/{metric_id}/values": {"from": "2026-01-01", "to": "2026-01-02"},
-    "/v1/versions/{version_id}/impact": {"metric": NOBODY},
-}
-MARKED = {
-    "/v1/metrics": {"name": MARKER, "definition": {"event": f"{MARKER} event"}},
-    "/v1/versions": {"version": MARKER, "release_notes": MARKER},
-}
-NAMING = {  # these name the victim in their body
-    path: {"user_id": f"{MARKER}-user", "alias_id": "v"}
-    for path in (
-        *("/v1/users/aliases", "/v1/users/merge-preview", "/v1/users/unmerge-preview"),
-        "/v1/users/{user_id}/unmerge",
-    )
-}
-NAMING["/v1/users/{user_id}/unmerge"] = {"alias_id": "v"}
-ITEM = {"type": "track", "event": "E", "userId": "u", "previousId": "v", "groupId": "g"}
+from tests.api.tenancy import (
+    ADDRESS,
+    ASKED,
+    BODIES,
+    CHANGES,
+    ERASE,
+    INGEST,
+    ITEM,
+    KINDS,
+    MARKED,
+    MARKER,
+    NAMING,
+    NOBODY,
+    OWNER,
+    READ,
+)
 
 
 class Victim(NamedTuple):
@@ -164,7 +52,17 @@ def victim(new_tenant) -> Victim:
     key_id = tenant.issue("write", label=MARKER)["key_id"]
     failed = tenant.ask("/v1/failed-events", min_position=tenant.head())["failed_events"]
     tenant.events()
-    objects = {"app_id": tenant.app_id, "key_id": key_id, "failed_id": failed[0]["id"]}
+    headers, list_of = tenant.bearer(tenant.secret_key), {"name": MARKER}
+    made = tenant.http.post("/v1/segments", headers=headers, json=list_of).json()
+    added = {"add": [f"{MARKER}-user"]}
+    path = f"/v1/segments/{made['audience_id']}/members"
+    tenant.http.post(path, headers=headers, json=added)
+    objects = {
+        "segment_id": made["audience_id"],
+        "app_id": tenant.app_id,
+        "key_id": key_id,
+        "failed_id": failed[0]["id"],
+    }
     objects["erasure_id"] = _erased(tenant, f"{MARKER}-gone")
     for path, name in (("/v1/metrics", "metric"), ("/v1/versions", "version")):
         objects[f"{name}_id"] = _made(tenant, path)[name][f"{name}_id"]
@@ -210,18 +108,18 @@ def foreigners(new_tenant, other_organisation) -> dict[str, str]:
 def ask(http, method: str, path: str, objects: dict[str, str], key: str | None):
     url = re.sub(r"{(\w+)}", lambda found: objects.get(found[1], key or "none"), path)
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    if method == "patch":
-        return http.patch(url, headers=headers, json=CHANGES[path])
-    if method != "post":
+    if path.endswith("/explain"):
+        url += "?user=u"
+    if method not in {"post", "patch"}:
         return http.request(method, url, headers=headers, params=ASKED.get(path))
-    body = BODIES.get(path) or NAMING.get(path)
+    body = CHANGES.get(path) or BODIES.get(path) or NAMING.get(path)
     if body is None:
         body = {"batch": [ITEM]} if path.endswith(("/batch", "/import", "/b")) else ITEM
     if path == "/v1/versions":
         body = {**body, "version": uuid4().hex}  # each is released once
     if path in ("/v1/events", "/v1/events/track"):
         body = BODIES["/v1/events/batch"]["events"][0]
-    return http.post(url, headers=headers, json=body)
+    return http.request(method, url, headers=headers, json=body)
 
 
 def nobodys(objects: dict[str, str]) -> dict[str, str]:

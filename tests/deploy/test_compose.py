@@ -16,7 +16,7 @@ SCHEMA = Path(__file__).parent / "compose-spec" / "compose_spec.json"
 # `engine` hosts the embedded analytics, ClickHouse stands in its place; `api` is commands and
 # queries on one port, which the proxy is here for.
 EMBEDDED_ONLY = {"engine", "api"}
-OURS = ("commands", "queries", "projector", "relay", "migrate")
+OURS = ("commands", "queries", "projector", "relay", "reactor", "migrate")
 CONDITIONS = {"service_healthy", "service_completed_successfully"}
 
 

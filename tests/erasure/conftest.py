@@ -25,10 +25,12 @@ from infrastructure.eraser import Eraser
 from infrastructure.erasures import Erasure, ErasureRegister
 from infrastructure.event_projector import EventProjector
 from infrastructure.event_store.reader import read_log_id
+from infrastructure.person_writer import trait_generation
 from infrastructure.read_models import ReadModels
 from infrastructure.rebuild import Rebuild
 from infrastructure.rebuild_events import RebuildEvents
 from infrastructure.settings import Settings
+from projections import person_traits
 from projections.catalogue import PROJECTIONS
 from projections.events import TABLE, create_table
 
@@ -56,6 +58,11 @@ class System:
         soon = "SETTINGS cleanup_delay_period = 1, cleanup_delay_period_random_add = 0,"
         soon += " max_cleanup_delay_period = 1, old_parts_lifetime = 1,"
         self.analytics.command(create_table(TABLE, generation=generation).replace("SETTINGS", soon))
+        log_id = read_log_id(self.history.connection)
+        traits = person_traits.create_table(
+            table=person_traits.TABLE, generation=trait_generation(log_id)
+        )
+        self.analytics.command(traits.replace("SETTINGS", soon))
 
     def new_eraser(self) -> Eraser:
         return Eraser(self.settings, self.engine, self.analytics, Enrichment(), freeze_seconds=0.0)

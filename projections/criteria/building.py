@@ -7,11 +7,13 @@ somebody who did nothing is asked the other way round: all persons but those of 
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
+import msgspec
+
 from domain.conditions.dates import micros_of
-from domain.conditions.judging import Person, evaluate, millionths
+from domain.conditions.judging import Person, evaluate
 from domain.conditions.tree import (
     Aggregate,
     AllOf,
@@ -26,62 +28,24 @@ from domain.conditions.tree import (
     Sample,
     Step,
     Stopped,
-    Times,
     Tree,
     as_where,
     bounds,
 )
 from domain.durations import read_duration
-from domain.past import NOW, Past
 from projections import person_traits
 from projections.conditions import Parameters, all_of, column, group_key, is_number, raw, typed
-from projections.event_queries import Query, up_to, within
-from projections.events import TABLE
-from projections.person_map import numbers_of, person, scalars
+from projections.criteria.asked import Asked
+from projections.criteria.comparing import compared, lies_in, often
+from projections.event_queries import up_to, within
+from projections.person_map import numbers_of_rows, person
 
 _T = "toUnixTimestamp64Micro(ts)"
 _NEVER = 2**62
 _MICROSECOND = timedelta(microseconds=1)
-_EVERYONE = "everyone"
+EVERYONE = "everyone"
+_encode = msgspec.json.Encoder().encode
 _NOBODY = Person(0, {}, ())
-
-
-class Tables(NamedTuple):
-    events: str = TABLE
-    traits: str = person_traits.TABLE
-
-
-class Asked(NamedTuple):
-    """`ids`: how many distinct ids the app has (as of `past`); their numbers are 1 to that.
-    `members_of`: of each segment that the criteria name, SQL whose rows are (person). `among`: only
-    these persons are asked about; None: all. Names of parameters begin with `prefix`.
-    """
-
-    app_number: int
-    ids: int
-    now: datetime
-    past: Past = NOW
-    members_of: Mapping[str, str] = {}
-    among: Sequence[int] | None = None
-    tables: Tables = Tables()
-    prefix: str = "p"
-
-
-def members(tree: Tree, asked: Asked) -> Query:
-    """Rows: (person), the number of each that the criteria hold of, in any order. The criteria were
-    checked.
-    """
-    building = _Building(asked)
-    held = building.bitmap(tree)
-    sources = building.sources()
-    known = scalars(asked.app_number, asked.past.known_at)
-    # A state in a WITH would be reckoned anew for each mention; of a source it is there.
-    rows = " CROSS JOIN ".join(f"({source}) AS s{n}" for n, source in enumerate(sources))
-    sql = (
-        f"WITH {known} SELECT arrayJoin(bitmapToArray(bitmapAnd({_EVERYONE}, {held}))) AS person"
-        f" FROM {rows}"
-    )
-    return Query(sql, dict(building.parameters))
 
 
 class _OfEvents(NamedTuple):
@@ -96,11 +60,11 @@ class _OfEvents(NamedTuple):
     holds: str
 
 
-class _Building:
+class Building:
     def __init__(self, asked: Asked) -> None:
         self.parameters = Parameters(asked.prefix, now=asked.now)
         self._asked = asked
-        self._count = 0
+        self._known: dict[bytes, str] = {}  # clause, as JSON -> its bitmap
         self._of_events: dict[str, _OfEvents] = {}
         self._of_traits: dict[str, str] = {}
         self._others: list[str] = []
@@ -114,7 +78,7 @@ class _Building:
             case AnyOf(conditions=parts):
                 return self._joined("bitmapOr", parts)
             case Not(condition=part):
-                return f"bitmapAndnot({_EVERYONE}, {self.bitmap(part)})"
+                return f"bitmapAndnot({EVERYONE}, {self.bitmap(part)})"
             case _:
                 return self._clause(tree)
 
@@ -128,8 +92,16 @@ class _Building:
         self,
         node: OfTrait | Did | FirstDid | Stopped | InSequence | Aggregate | Member | Sample,
     ) -> str:
-        name = f"b{self._count}"
-        self._count += 1
+        text = _encode(node)
+        if text not in self._known:
+            self._known[text] = self._made(node, f"b{len(self._known)}")
+        return self._known[text]
+
+    def _made(
+        self,
+        node: OfTrait | Did | FirstDid | Stopped | InSequence | Aggregate | Member | Sample,
+        name: str,
+    ) -> str:
         match node:
             case Member(segment=segment):
                 rows = self._asked.members_of[segment]
@@ -153,7 +125,7 @@ class _Building:
         else:
             clause = self._on_events(node, name)
             self._of_events[name] = clause._replace(holds=f"{opposite}({clause.holds})")
-        return f"bitmapAndnot({_EVERYONE}, {name})" if is_default else name
+        return f"bitmapAndnot({EVERYONE}, {name})" if is_default else name
 
     # --- where bitmaps come from -------------------------------------------------------------
 
@@ -170,17 +142,20 @@ class _Building:
         if self._asked.among is None:
             rows = f"SELECT number FROM numbers(1, {self._asked.ids:d})"
         else:
-            rows = f"SELECT arrayJoin({self._persons()}) AS number"
+            rows = f"SELECT person AS number FROM ({self._persons()})"
         rows += f" WHERE number BETWEEN 1 AND {self._asked.ids:d}"
-        return f"SELECT bitmapAndnot(groupBitmapState(number), moved) AS {_EVERYONE} FROM ({rows})"
+        return f"SELECT bitmapAndnot(groupBitmapState(number), moved) AS {EVERYONE} FROM ({rows})"
 
     def _persons(self) -> str:
+        """Rows: (person), those asked about."""
+        if isinstance(self._asked.among, str):
+            return self._asked.among
         numbers = ", ".join(f"{number:d}" for number in self._asked.among or ())
-        return f"CAST([{numbers}], 'Array(UInt64)')"
+        return f"SELECT arrayJoin(CAST([{numbers}], 'Array(UInt64)')) AS person"
 
     def _traits(self) -> str:
         asked = self._asked
-        narrowed = [] if asked.among is None else [f"person IN {self._persons()}"]
+        narrowed = [] if asked.among is None else [f"person IN ({self._persons()})"]
         rows = person_traits.latest(
             asked.app_number,
             asked.past.known_at,
@@ -205,7 +180,7 @@ class _Building:
             f"SELECT pid0, {', '.join(columns)} FROM {self._asked.tables.events}"
             f" WHERE {self._needed([(c.step, c.within) for c in clauses.values()])} GROUP BY pid0"
         )
-        who = person(self._asked.app_number, self._asked.past.known_at)
+        who = person(self._asked.app_number, self._asked.map_at)
         rows = f"SELECT {who} AS person, {', '.join(joined)} FROM ({rows}) GROUP BY person"
         return f"SELECT {', '.join(bitmaps)} FROM ({rows})"
 
@@ -214,7 +189,7 @@ class _Building:
         asked = self._asked
         conditions = [f"app_number = {asked.app_number:d}", *up_to(asked.past)]
         if asked.among is not None:
-            whose = numbers_of(self._persons(), asked.app_number, asked.past.known_at)
+            whose = numbers_of_rows(self._persons(), asked.app_number, asked.map_at)
             conditions.append(f"pid0 IN ({whose})")
         lows = [limits.low for _, limits in steps]
         low = None if None in lows else min(one for one in lows if one is not None)
@@ -242,9 +217,9 @@ class _Building:
         n, m = f"n_{name}", f"m_{name}"
         match node:
             case Did(times=times):
-                told = f"countIf({here})", f"sum({n})", _often(times, m)
+                told = f"countIf({here})", f"sum({n})", often(times, m)
             case FirstDid(within=window):
-                held = _lies_in(m, bounds(window, now))
+                held = lies_in(m, bounds(window, now))
                 told = f"min(if({here}, {_T}, {_NEVER}))", f"min({n})", held
             case Stopped(last=last):
                 edge = micros_of(now - read_duration(last, "last"))
@@ -261,14 +236,14 @@ class _Building:
             key, is_there = self._distinct(node.property)
             columns = {n: f"uniqExactStateIf({key}, {here} AND {is_there})"}
             joined = {m: f"toInt128(uniqExactMerge({n})) * 1000000"}
-            return clause._replace(columns=columns, joined=joined, holds=_compared(node, m, "1"))
+            return clause._replace(columns=columns, joined=joined, holds=compared(node, m, "1"))
         json = raw(node.property, self.parameters)
         here = f"{here} AND {is_number(json)}"
         value = f"toInt128(round(JSONExtractFloat({json}) * 1000000.))"
         how = node.function if node.function in {"min", "max"} else "sum"
         columns = {n: f"{how}If({value}, {here})", k: f"countIf({here})"}
         joined = {m: f"{how}If({n}, {k} > 0)", q: f"sum({k})"}
-        holds = _compared(node, m, f"toInt128({q})" if node.function == "avg" else "1")
+        holds = compared(node, m, f"toInt128({q})" if node.function == "avg" else "1")
         if node.function != "sum":
             holds = f"{q} > 0 AND {holds}"
         return clause._replace(columns=columns, joined=joined, holds=holds)
@@ -289,7 +264,7 @@ class _Building:
         """domain/conditions/judging.sampled"""
         text = f"concat({self.parameters.text(node.seed)}, ':', toString(number))"
         place = f"reinterpretAsUInt64(substring(MD5({text}), 1, 8)) % 10000"
-        rows = f"SELECT arrayJoin(bitmapToArray({_EVERYONE})) AS number FROM ({self._everyone()})"
+        rows = f"SELECT arrayJoin(bitmapToArray({EVERYONE})) AS number FROM ({self._everyone()})"
         return (
             f"SELECT groupBitmapStateIf(number, {place} < {round(node.percent * 100):d}) AS {name}"
             f" FROM ({rows})"
@@ -302,7 +277,7 @@ class _Building:
         begins, ever = self._is_step(node.first, limits), bounds(None, asked.now)
         follows = self._is_step(node.then, limits._replace(high=ever.high))
         which = self._needed([(node.first, limits), (node.then, limits._replace(high=ever.high))])
-        who = person(asked.app_number, asked.past.known_at)
+        who = person(asked.app_number, asked.map_at)
         rows = (
             f"SELECT {who} AS person, {_T} AS t, position, {begins} AS x, {follows} AS y"
             f" FROM {asked.tables.events} WHERE {which}"
@@ -319,33 +294,3 @@ class _Building:
             f"SELECT groupBitmapStateIf(person, {holds}) AS {name}"
             f" FROM (SELECT person, t, x, y, {near} AS near FROM ({rows}))"
         )
-
-
-def _often(times: Times, count: str) -> str:
-    if times.at_least is not None:
-        return f"{count} >= {times.at_least:d}"
-    if times.at_most is not None:
-        return f"{count} <= {times.at_most:d}"
-    return f"{count} = {times.exactly:d}"
-
-
-def _lies_in(micros: str, limits: Bounds) -> str:
-    held = f"{micros} < {micros_of(limits.high)}"
-    return held if limits.low is None else f"{held} AND {micros} >= {micros_of(limits.low)}"
-
-
-_COMPARISONS = {
-    "greater": ">",
-    "greater_or_equal": ">=",
-    "less": "<",
-    "less_or_equal": "<=",
-    "equals": "=",
-}
-
-
-def _compared(node: Aggregate, millions: str, count: str) -> str:
-    given = node.value if node.operator == "between" else [node.value]
-    low, *high = (f"toInt128('{millionths(one):d}') * {count}" for one in given)
-    if high:
-        return f"{millions} BETWEEN {low} AND {high[0]}"
-    return f"{millions} {_COMPARISONS[node.operator]} {low}"

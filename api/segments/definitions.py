@@ -1,0 +1,339 @@
+"""Creating, reading, changing and deleting segments, and seeing beforehand who would be in."""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from litestar import Request, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from api import cursors
+from api.reading import EVENTS, Asked, Cursor, Limit
+from api.segments.asking import (
+    asked_of_segments,
+    checked_segment,
+    look,
+    query_of,
+    read_criteria,
+    stored,
+    text_of,
+    user_ids,
+)
+from api.shapes import check_body
+from api.time_machine import reached
+from api.waiting import MinPosition
+from commands import segments as commands
+from domain.conditions.tree import Tree
+from domain.errors import Rejected
+from domain.limits import DEFAULT_PAGE, MAX_NAME_CHARS, MAX_NUMBER, MAX_SAMPLE
+from domain.past import NOW
+from domain.segments import Changed, Segment
+from infrastructure.bootstrap import Adapters
+from infrastructure.reactor import state
+from infrastructure.segment_changes import one_at_a_time
+from projections import people, segment_lists, segments
+from projections.apps import Caller
+from projections.segment_lists import Shown
+
+Search = Annotated[str | None, QueryParameter(max_length=MAX_NAME_CHARS)]
+_Place = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
+
+
+class NewSegment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`criteria`: text or a tree; none for a static list. `app_id`, of older callers, must be the
+    key's.
+    """
+
+    name: str
+    description: str = ""
+    criteria: Any = None
+    kind: Literal["live", "static"] | None = None
+    app_id: UUID | None = None
+
+
+class SegmentPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is given changes. `version`: the one that was read; a later one is a conflict."""
+
+    name: str | None = None
+    description: str | None = None
+    criteria: Any = None
+    version: int | None = None
+
+
+class SegmentShown(msgspec.Struct, frozen=True, kw_only=True):
+    """`members` null: just created, not evaluated yet."""
+
+    segment_id: UUID
+    kind: str
+    name: str
+    description: str
+    criteria: Tree | None
+    criteria_text: str | None
+    version: int
+    members: int | None
+    created_at: datetime | None
+    updated_at: datetime | None
+
+
+class SegmentWritten(msgspec.Struct, frozen=True, kw_only=True):
+    """`audience_id`, `user_count`: as older callers know them."""
+
+    segment: SegmentShown
+    audience_id: UUID
+    user_count: int
+    position: int
+    success: bool = True
+
+
+class Freshness(msgspec.Struct, frozen=True, kw_only=True):
+    """As of when live segments of the app are evaluated; `lag_ms`: how long ago the first event
+    behind that was recorded, 0 if there is none.
+    """
+
+    evaluated_position: int
+    evaluated_at: datetime
+    lag_ms: float
+
+
+class SegmentAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    segment: SegmentShown
+    freshness: Freshness
+    position: int
+    lag_ms: float
+    success: bool = True
+
+
+class Segments(msgspec.Struct, frozen=True, kw_only=True):
+    segments: list[SegmentShown]
+    total: int
+    cursor: str | None
+    position: int
+    lag_ms: float
+    success: bool = True
+
+
+class Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    position: int
+    success: bool = True
+
+
+class PreviewBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    criteria: Any
+    sample: int = 10
+    min_position: int | None = None
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """`sample`: user ids of some of them, by chance."""
+
+    count: int
+    sample: list[str]
+    criteria: Tree
+    criteria_text: str
+    position: int
+    lag_ms: float
+    success: bool = True
+
+
+@post(["/v1/segments", "/v1/audiences"])
+async def create_segment(
+    request: Request[Any, Any, Any],
+    adapters: NamedDependency[Adapters],
+    writer: NamedDependency[Caller],
+    data: JSONBody[NewSegment],
+) -> SegmentWritten:
+    check_body(await request.body(), NewSegment)
+    wanted = _wanted(writer, data)
+    return await asyncio.to_thread(_created, adapters, writer, wanted)
+
+
+def _wanted(writer: Caller, data: NewSegment) -> commands.Wanted:
+    assert writer.app_id is not None  # a secret key is an app's
+    if data.app_id not in {None, writer.app_id}:
+        raise Rejected("app_id", "is not the app of this key; leave it out")
+    if data.kind is not None and (data.criteria is None) != (data.kind == "static"):
+        raise Rejected("criteria", "are what a live segment has; `kind` static is without them")
+    tree = None if data.criteria is None else read_criteria(data.criteria)
+    return commands.Wanted(writer.app_id, data.name, data.description, tree)
+
+
+def _created(adapters: Adapters, writer: Caller, wanted: commands.Wanted) -> SegmentWritten:
+    app = writer.app_number or 0
+    with one_at_a_time(adapters.engine, adapters.positions, app) as connection:
+        others = {k: d.criteria for k, d in segments.find_definitions(connection, app).items()}
+        done = commands.create(adapters.streams, adapters.clock, wanted, others)
+    return _written(done.segment, done.position)
+
+
+def _written(segment: Segment, position: int) -> SegmentWritten:
+    shown = SegmentShown(
+        segment_id=segment.id,
+        kind=segment.kind,
+        name=segment.name,
+        description=segment.description,
+        criteria=segment.criteria,
+        criteria_text=text_of(segment.criteria),
+        version=segment.version,
+        members=None,
+        created_at=None,
+        updated_at=None,
+    )
+    return SegmentWritten(segment=shown, audience_id=segment.id, user_count=0, position=position)
+
+
+@patch(["/v1/segments/{segment_id:uuid}", "/v1/audiences/{segment_id:uuid}"])
+async def update_segment(
+    request: Request[Any, Any, Any],
+    adapters: NamedDependency[Adapters],
+    writer: NamedDependency[Caller],
+    segment_id: FromPath[UUID],
+    data: JSONBody[SegmentPatch],
+) -> SegmentWritten:
+    check_body(await request.body(), SegmentPatch)
+    tree = None if data.criteria is None else read_criteria(data.criteria)
+    changed = Changed(name=data.name, description=data.description, criteria=tree)
+    return await asyncio.to_thread(_updated, adapters, writer, segment_id, changed, data.version)
+
+
+def _updated(
+    adapters: Adapters, writer: Caller, segment_id: UUID, changed: Changed, version: int | None
+) -> SegmentWritten:
+    assert writer.app_id is not None  # a secret key is an app's
+    app = writer.app_number or 0
+    with one_at_a_time(adapters.engine, adapters.positions, app) as connection:
+        segment = commands.find(adapters.streams, writer.app_id, segment_id, version)
+        others = {k: d.criteria for k, d in segments.find_definitions(connection, app).items()}
+        done = commands.update(adapters.streams, adapters.clock, segment, changed, others)
+    return _written(done.segment, done.position)
+
+
+@delete(
+    ["/v1/segments/{segment_id:uuid}", "/v1/audiences/{segment_id:uuid}"],
+    status_code=200,
+    sync_to_thread=True,
+)
+def delete_segment(
+    adapters: NamedDependency[Adapters],
+    writer: NamedDependency[Caller],
+    segment_id: FromPath[UUID],
+) -> Deleted:
+    assert writer.app_id is not None  # a secret key is an app's
+    app = writer.app_number or 0
+    with one_at_a_time(adapters.engine, adapters.positions, app) as connection:
+        segment = commands.find(adapters.streams, writer.app_id, segment_id)
+        others = {k: d.criteria for k, d in segments.find_definitions(connection, app).items()}
+        position = commands.delete(adapters.streams, adapters.clock, segment, others)
+    return Deleted(position=position)
+
+
+@get(["/v1/segments/{segment_id:uuid}", "/v1/audiences/{segment_id:uuid}"])
+async def show_segment(
+    adapters: NamedDependency[Adapters],
+    reader: NamedDependency[Caller],
+    segment_id: FromPath[UUID],
+    min_position: MinPosition = None,
+) -> SegmentAnswer:
+    asked = await asked_of_segments(adapters, reader, min_position, NOW)
+    found = await asyncio.to_thread(_found, asked, segment_id)
+    told = asked.standing
+    return SegmentAnswer(
+        segment=_shown(found),
+        freshness=await asyncio.to_thread(_freshness, asked),
+        position=told.position,
+        lag_ms=told.lag_ms,
+    )
+
+
+def _freshness(asked: Asked) -> Freshness:
+    with asked.connected() as connection:
+        known = state.read(connection, asked.app_number)
+    positions, lag = asked.adapters.positions, 0.0
+    if known.position < positions.head():
+        waiting = asked.adapters.clock() - positions.recorded_at(known.position + 1)
+        lag = max(0.0, round(waiting.total_seconds() * 1000, 1))
+    return Freshness(evaluated_position=known.position, evaluated_at=known.at, lag_ms=lag)
+
+
+def _found(asked: Asked, segment_id: UUID) -> Shown:
+    with asked.connected() as connection:
+        found = segment_lists.find_segment(connection, asked.app_number, segment_id)
+    return checked_segment(found)
+
+
+def _shown(one: Shown) -> SegmentShown:
+    tree = stored(one.criteria)
+    told = one._asdict() | {"criteria": tree, "criteria_text": text_of(tree)}
+    return SegmentShown(**told)
+
+
+@get(["/v1/segments", "/v1/audiences"])
+async def list_segments(
+    adapters: NamedDependency[Adapters],
+    reader: NamedDependency[Caller],
+    search: Search = None,
+    limit: Limit = DEFAULT_PAGE,
+    cursor: Cursor = None,
+    min_position: MinPosition = None,
+) -> Segments:
+    query = cursors.query_of("segments", reader.app_number, search)
+    after = cursors.decode_place(cursor, query, tuple[_Place])
+    asked = await asked_of_segments(adapters, reader, min_position, NOW)
+    found, total = await asyncio.to_thread(_page, asked, search, after, limit)
+    more = cursors.encode_place(query, (found[-1][0],)) if len(found) == limit else None
+    return Segments(
+        segments=[_shown(one) for _, one in found],
+        total=total,
+        cursor=more,
+        position=asked.standing.position,
+        lag_ms=asked.standing.lag_ms,
+    )
+
+
+def _page(
+    asked: Asked, search: str | None, after: tuple[int, ...] | None, limit: int
+) -> tuple[list[tuple[int, Shown]], int]:
+    with asked.connected() as connection:
+        return segment_lists.list_segments(
+            connection, asked.app_number, search=search, after=after, limit=limit
+        )
+
+
+@post(["/v1/segments/preview", "/v1/audiences/preview"], status_code=200)
+async def preview_segment(
+    request: Request[Any, Any, Any],
+    adapters: NamedDependency[Adapters],
+    reader: NamedDependency[Caller],
+    data: JSONBody[PreviewBody],
+) -> Preview:
+    check_body(await request.body(), PreviewBody)
+    if not 0 <= data.sample <= MAX_SAMPLE:
+        raise Rejected("sample", f"must lie between 0 and {MAX_SAMPLE}")
+    tree = read_criteria(data.criteria)
+    models = (EVENTS, people.name, segments.name)
+    standing = await reached(adapters, models, data.min_position, NOW)
+    asked = Asked(adapters, reader.app_number or 0, NOW, standing)
+    return await asyncio.to_thread(_preview, asked, tree, data.sample)
+
+
+def _preview(asked: Asked, tree: Tree, sample: int) -> Preview:
+    with asked.connected() as connection:
+        query = query_of(look(asked, connection), tree, connection)
+        some = f"groupArraySample({max(sample, 1):d})(person)"
+        sql = f"SELECT count(), {some} FROM ({query.sql})"
+        ((count, persons),) = asked.ask(query._replace(sql=sql))
+        names = user_ids(connection, asked.app_number, persons[:sample])
+    return Preview(
+        count=count,
+        sample=sorted(set(names.values())),
+        criteria=tree,
+        criteria_text=text_of(tree) or "",
+        position=asked.standing.position,
+        lag_ms=asked.standing.lag_ms,
+    )
+
+
+WRITES = (create_segment, update_segment, delete_segment)
+READS = (show_segment, list_segments, preview_segment)

@@ -1,0 +1,399 @@
+"""Who is in a segment, since when, and who entered and left; the lists that callers keep."""
+
+import asyncio
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from litestar import Request, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.response import Stream
+
+from api import cursors
+from api.reading import (
+    Asked,
+    Cursor,
+    Limit,
+    asked_of_people,
+    find_named,
+    find_numbers,
+    names_meant,
+    names_of,
+)
+from api.segments.asking import (
+    asked_of_segments,
+    checked_segment,
+    definition_of,
+    look,
+    query_of,
+    user_ids,
+)
+from api.shapes import check_body
+from api.time_machine import AsOf, KnownAt, read_past
+from api.waiting import MinPosition, caught_up
+from commands import segments as commands
+from domain.errors import NotFound, Rejected
+from domain.limits import DEFAULT_PAGE, MAX_LIST_CHANGES, MAX_NUMBER, MAX_PAGE
+from domain.past import NOW
+from infrastructure.bootstrap import Adapters
+from infrastructure.segment_changes import one_at_a_time
+from projections import people, segment_lists, segments
+from projections.apps import Caller
+from projections.people.whose import find_whose
+from projections.segment_lists import MemberRow
+from projections.segment_members import listed_query
+
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+After = Annotated[int, QueryParameter(ge=0, le=MAX_NUMBER, description="a position of the log")]
+Format = Annotated[Literal["csv", "jsonl"], QueryParameter(description="CSV or JSON lines")]
+
+
+class MemberShown(msgspec.Struct, frozen=True, kw_only=True):
+    """`since_*` null where it is asked about the past."""
+
+    user_id: str
+    since_at: datetime | None
+    since_position: int | None
+
+
+class Members(msgspec.Struct, frozen=True, kw_only=True):
+    members: list[MemberShown]
+    cursor: str | None
+    position: int
+    lag_ms: float
+    success: bool = True
+
+
+class IsMember(msgspec.Struct, frozen=True, kw_only=True):
+    user_id: str
+    is_member: bool
+    since_at: datetime | None
+    since_position: int | None
+    position: int
+    lag_ms: float
+    success: bool = True
+
+
+class OfUser(msgspec.Struct, frozen=True, kw_only=True):
+    segment_id: UUID
+    name: str
+    kind: str
+    since_at: datetime
+    since_position: int
+
+
+class SegmentsOfUser(msgspec.Struct, frozen=True, kw_only=True):
+    segments: list[OfUser]
+    position: int
+    lag_ms: float
+    success: bool = True
+
+
+class ChangeShown(msgspec.Struct, frozen=True, kw_only=True):
+    """`user_id` as it is now; null: nobody has the number any more."""
+
+    position: int
+    user_id: str | None
+    change: Literal["entered", "left"]
+    at: datetime
+    at_position: int
+    cause: str
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    changes: list[ChangeShown]
+    cursor: str | None
+    position: int
+    lag_ms: float
+    success: bool = True
+
+
+class ListBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    add: list[str] = []
+    remove: list[str] = []
+    min_position: int | None = None
+
+
+class ListChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """How many entered and left; `unknown`: ids that nobody has."""
+
+    added: int
+    removed: int
+    unknown: list[str]
+    position: int
+    success: bool = True
+
+
+@get(["/v1/segments/{segment_id:uuid}/members", "/v1/audiences/{segment_id:uuid}/members"])
+async def list_members(  # noqa: PLR0913, PLR0917  the query string names them, not a caller
+    adapters: NamedDependency[Adapters],
+    reader: NamedDependency[Caller],
+    segment_id: FromPath[UUID],
+    limit: Limit = DEFAULT_PAGE,
+    cursor: Cursor = None,
+    min_position: MinPosition = None,
+    known_at: KnownAt = None,
+    as_of: AsOf = None,
+) -> Members:
+    query = cursors.query_of("members", reader.app_number, str(segment_id), known_at, as_of)
+    (after,) = cursors.decode_place(cursor, query, tuple[_Number]) or (0,)
+    when = await read_past(adapters, known_at, as_of)
+    asked = await asked_of_segments(adapters, reader, min_position, when)
+    rows, shown = await asyncio.to_thread(_page, asked, segment_id, after, limit)
+    return Members(
+        members=shown,
+        cursor=cursors.encode_place(query, (rows[-1],)) if len(rows) == limit else None,
+        position=asked.standing.position,
+        lag_ms=asked.standing.lag_ms,
+    )
+
+
+def _page(
+    asked: Asked, segment_id: UUID, after: int, limit: int
+) -> tuple[list[int], list[MemberShown]]:
+    with asked.connected() as connection:
+        app = asked.app_number
+        if asked.past == NOW:
+            checked_segment(segment_lists.find_segment(connection, app, segment_id))
+            rows = segment_lists.list_members(connection, app, segment_id, after=after, limit=limit)
+        else:
+            rows = [
+                MemberRow(person, 0, asked.adapters.clock())
+                for person in _then(asked, connection, segment_id, after, limit)
+            ]
+        names = user_ids(connection, app, [row.person for row in rows])
+    now = asked.past == NOW
+    shown = [
+        MemberShown(
+            user_id=names[row.person],
+            since_at=row.since_at if now else None,
+            since_position=row.since_position if now else None,
+        )
+        for row in rows
+        if row.person in names
+    ]
+    return [row.person for row in rows], shown
+
+
+def _then(asked: Asked, connection: Any, segment_id: UUID, after: int, limit: int) -> Sequence[int]:
+    looked = look(asked, connection)
+    definition = definition_of(looked, segment_id)
+    if definition.criteria is None:
+        listed = segment_lists.members_then(connection, asked.app_number, segment_id, asked.past)
+        query = listed_query(listed)
+    else:
+        query = query_of(looked, definition.criteria, connection)
+    sql = (
+        f"SELECT person FROM ({query.sql}) WHERE person > {after:d} ORDER BY person LIMIT {limit:d}"
+    )
+    return [row[0] for row in asked.ask(query._replace(sql=sql))]
+
+
+@get(
+    [
+        "/v1/segments/{segment_id:uuid}/members/{user_id:str}",
+        "/v1/audiences/{segment_id:uuid}/members/{user_id:str}",
+    ]
+)
+async def show_member(
+    adapters: NamedDependency[Adapters],
+    reader: NamedDependency[Caller],
+    segment_id: FromPath[UUID],
+    user_id: FromPath[str],
+    min_position: MinPosition = None,
+) -> IsMember:
+    names = names_meant(user_id, "user_id")
+    asked = await asked_of_segments(adapters, reader, min_position, NOW)
+    found = await asyncio.to_thread(_member, asked, segment_id, names)
+    return IsMember(
+        user_id=user_id,
+        is_member=found is not None,
+        since_at=found and found.since_at,
+        since_position=found and found.since_position,
+        position=asked.standing.position,
+        lag_ms=asked.standing.lag_ms,
+    )
+
+
+def _member(asked: Asked, segment_id: UUID, names: Sequence[str]) -> MemberRow | None:
+    with asked.connected() as connection:
+        app = asked.app_number
+        checked_segment(segment_lists.find_segment(connection, app, segment_id))
+        numbers = find_numbers(asked, connection, names)
+        rows = segment_lists.find_members(connection, app, segment_id, numbers)
+    return min(rows, key=lambda row: row.since_position, default=None)
+
+
+@get("/v1/users/{user_id:str}/segments")
+async def list_segments_of_user(
+    adapters: NamedDependency[Adapters],
+    reader: NamedDependency[Caller],
+    user_id: FromPath[str],
+    min_position: MinPosition = None,
+) -> SegmentsOfUser:
+    names = names_meant(user_id, "user_id")
+    standing = await caught_up(adapters, segments.name, min_position)
+    asked = await asked_of_people(adapters, reader, min_position, NOW)
+    found = await asyncio.to_thread(_of_user, asked, names)
+    return SegmentsOfUser(segments=found, position=standing.position, lag_ms=standing.lag_ms)
+
+
+def _of_user(asked: Asked, names: Sequence[str]) -> list[OfUser]:
+    with asked.connected() as connection:
+        numbers = find_numbers(asked, connection, names)
+        rows = segment_lists.segments_of(connection, asked.app_number, numbers)
+    return [OfUser(**row) for row in rows]
+
+
+@get(["/v1/segments/{segment_id:uuid}/changes", "/v1/audiences/{segment_id:uuid}/changes"])
+async def list_changes(  # noqa: PLR0913, PLR0917  the query string names them, not a caller
+    adapters: NamedDependency[Adapters],
+    reader: NamedDependency[Caller],
+    segment_id: FromPath[UUID],
+    after: After = 0,
+    limit: Limit = DEFAULT_PAGE,
+    cursor: Cursor = None,
+    min_position: MinPosition = None,
+) -> Changes:
+    query = cursors.query_of("changes", reader.app_number, str(segment_id), after)
+    found = cursors.decode_place(cursor, query, tuple[_Number, _Number])
+    asked = await asked_of_segments(adapters, reader, min_position, NOW)
+    place = found or (after, 2**31 - 1)
+    shown, last = await asyncio.to_thread(_changes, asked, segment_id, place, limit)
+    return Changes(
+        changes=shown,
+        cursor=cursors.encode_place(query, last) if last else None,
+        position=asked.standing.position,
+        lag_ms=asked.standing.lag_ms,
+    )
+
+
+def _changes(
+    asked: Asked, segment_id: UUID, after: tuple[int, int], limit: int
+) -> tuple[list[ChangeShown], tuple[int, int] | None]:
+    with asked.connected() as connection:
+        app = asked.app_number
+        checked_segment(segment_lists.find_segment(connection, app, segment_id))
+        rows = segment_lists.list_changes(connection, app, segment_id, after=after, limit=limit)
+        names = user_ids(connection, app, [row.person for row in rows])
+    shown = [
+        ChangeShown(
+            position=row.position,
+            user_id=names.get(row.person),
+            change="entered" if row.entered else "left",
+            at=row.at,
+            at_position=row.at_position,
+            cause=row.cause,
+        )
+        for row in rows
+    ]
+    return shown, (rows[-1].position, rows[-1].person) if len(rows) == limit else None
+
+
+@get(["/v1/segments/{segment_id:uuid}/export", "/v1/audiences/{segment_id:uuid}/export"])
+async def export_members(  # noqa: PLR0913, PLR0917  the query string names them, not a caller
+    adapters: NamedDependency[Adapters],
+    reader: NamedDependency[Caller],
+    segment_id: FromPath[UUID],
+    format: Format = "jsonl",  # noqa: A002  what callers write
+    min_position: MinPosition = None,
+    known_at: KnownAt = None,
+    as_of: AsOf = None,
+) -> Stream:
+    """A line for each member, by number of the person."""
+    when = await read_past(adapters, known_at, as_of)
+    asked = await asked_of_segments(adapters, reader, min_position, when)
+    await asyncio.to_thread(_page, asked, segment_id, 0, 1)  # refused before the first line
+    media_type = "text/csv" if format == "csv" else "application/x-ndjson"
+    return Stream(_lines(asked, segment_id, csv=format == "csv"), media_type=media_type)
+
+
+def _lines(asked: Asked, segment_id: UUID, *, csv: bool) -> Iterator[bytes]:
+    """No connection is held while a page is on its way: whoever reads may be slow."""
+    if csv:
+        yield _row(MemberShown.__struct_fields__)
+    after = 0
+    while True:
+        try:
+            rows, shown = _page(asked, segment_id, after, MAX_PAGE)
+        except NotFound:  # deleted meanwhile
+            return
+        for one in shown:
+            cells = (one.user_id, one.since_at and one.since_at.isoformat(), one.since_position)
+            yield _row(cells) if csv else msgspec.json.encode(one) + b"\n"
+        if len(rows) < MAX_PAGE:
+            return
+        after = rows[-1]
+
+
+def _row(cells: Sequence[object]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerow(cells)
+    return text.getvalue().encode()
+
+
+@post(
+    ["/v1/segments/{segment_id:uuid}/members", "/v1/audiences/{segment_id:uuid}/members"],
+    status_code=200,
+)
+async def change_members(
+    request: Request[Any, Any, Any],
+    adapters: NamedDependency[Adapters],
+    writer: NamedDependency[Caller],
+    segment_id: FromPath[UUID],
+    data: JSONBody[ListBody],
+) -> ListChanged:
+    check_body(await request.body(), ListBody)
+    if not 1 <= len(data.add) + len(data.remove) <= MAX_LIST_CHANGES:
+        raise Rejected("add", f"and `remove` have 1 to {MAX_LIST_CHANGES} ids together")
+    await caught_up(adapters, people.name, data.min_position)
+    return await asyncio.to_thread(_change, adapters, writer, segment_id, data)
+
+
+def _change(adapters: Adapters, writer: Caller, segment_id: UUID, data: ListBody) -> ListChanged:
+    assert writer.app_id is not None  # a secret key is an app's
+    app = writer.app_number or 0
+    with one_at_a_time(adapters.engine, adapters.positions, app) as connection:
+        segment = commands.find(adapters.streams, writer.app_id, segment_id)
+        add, nobody = _persons(connection, app, data.add, "add")
+        remove, others = _persons(connection, app, data.remove, "remove")
+        if add & remove:
+            raise Rejected("remove", "names a person whom `add` names too")
+        current = segments.current_members(connection, app, segment_id)
+        change = commands.ListChange(
+            sorted(add - current),
+            sorted(remove & current),
+            segments.membership_versions(connection, app).get(segment_id, 0),
+            adapters.positions.of(segments.name).position,
+        )
+        position = commands.change_list(adapters.streams, adapters.clock, segment, change)
+    return ListChanged(
+        added=len(change.add),
+        removed=len(change.remove),
+        unknown=[*nobody, *others],
+        position=position,
+    )
+
+
+def _persons(
+    connection: Any, app: int, ids: Sequence[str], field: str
+) -> tuple[set[int], list[str]]:
+    """The persons, and the ids that nobody has."""
+    found: set[int] = set()
+    unknown = []
+    for place, one in enumerate(ids):
+        names = names_of(one, f"{field}[{place}]")
+        try:
+            found.add(find_named(names, lambda name: find_whose(connection, app, name)).person)
+        except NotFound:
+            unknown.append(one)
+    return found, unknown
+
+
+WRITES = (change_members,)
+READS = (list_members, show_member, list_segments_of_user, list_changes, export_members)
