@@ -119,6 +119,8 @@ class Evaluator:
 
     def apps(self) -> list[int]:
         with self._engine.connect() as connection:
+            if checkpoints.read(connection, segments.name) is None:
+                return []  # the projector has not made the tables yet
             return segments.apps_with_live(connection)
 
     def evaluate(self, app: int) -> Told:
