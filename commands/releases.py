@@ -8,6 +8,7 @@ import msgspec
 
 from commands.ports import Clock, Streams
 from domain import releases
+from domain.aggregates import checked_name
 from domain.errors import NotFound
 from domain.releases import Release, ReleaseCreated, ReleaseEvent, ReleaseUpdated
 
@@ -20,7 +21,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 def create_release(
     streams: Streams, clock: Clock, app_id: UUID, wanted: releases.NewRelease
 ) -> Written:
-    release_id = releases.release_id_of(app_id, releases.checked_version(wanted.version))
+    release_id = releases.release_id_of(app_id, checked_name(wanted.version, "version"))
     before = _load(streams, app_id, release_id)
     event = releases.create_release(before, wanted, app_id=app_id, now=clock())
     return Written(event=event, position=streams.append([event]))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.aggregates import Event
+from domain.aggregates import Event, checked_name
 from domain.errors import Conflict, NotFound, Rejected
 from domain.limits import (
     MAX_AUTHORIZED_DOMAINS,
@@ -72,7 +72,10 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 
 def create_organisation(*, organisation_id: UUID, name: str, now: datetime) -> OrganisationCreated:
     return OrganisationCreated(
-        originator_id=organisation_id, originator_version=1, occurred_at=now, name=checked(name)
+        originator_id=organisation_id,
+        originator_version=1,
+        occurred_at=now,
+        name=checked_name(name),
     )
 
 
@@ -93,7 +96,7 @@ def create_app(wanted: NewApp, *, app_id: UUID, organisation_id: UUID, now: date
         occurred_at=now,
         app_id=app_id,
         organisation_id=organisation_id,
-        name=checked(wanted.name),
+        name=checked_name(wanted.name),
         timezone=known_zone(wanted.timezone),
         authorized_domains=known_hosts(wanted.authorized_domains),
         data_retention_days=wanted.data_retention_days,
@@ -160,12 +163,6 @@ def _with_key(owner: Owner | None, event: KeyIssued | KeyRevoked, *, good: bool)
         app_id=owner.app_id,
         keys={**owner.keys, event.key_id: good},
     )
-
-
-def checked(name: str) -> str:
-    if not name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable():
-        raise Rejected("name", f"must be 1 to {MAX_NAME_CHARS} printable characters")
-    return name.strip()
 
 
 def checked_label(label: str) -> str:

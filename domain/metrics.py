@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.aggregates import Event
+from domain.aggregates import Event, checked_name
 from domain.conditions import Where, check_all
 from domain.errors import Conflict, Rejected
 from domain.formulas import NAME, Formula, parse
@@ -16,7 +16,6 @@ from domain.limits import (
     MAX_FORMULA_LEVELS,
     MAX_FORMULA_METRICS,
     MAX_FORMULA_SIZE,
-    MAX_NAME_CHARS,
 )
 from domain.measures import Measure, Measured, check_measure
 from domain.questions import check_event
@@ -168,12 +167,6 @@ def evolve(metric: Metric | None, event: MetricEvent) -> Metric:
 def check_version(version: int, wanted: int | None) -> None:
     if wanted is not None and wanted != version:
         raise Conflict(f"the version is {version} now; read it again", version=version)
-
-
-def checked_name(name: str) -> str:
-    if not name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable():
-        raise Rejected("name", f"must be 1 to {MAX_NAME_CHARS} printable characters")
-    return name.strip()
 
 
 def checked_description(text: str) -> str:

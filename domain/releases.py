@@ -8,12 +8,11 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from domain.aggregates import Event
+from domain.aggregates import Event, checked_name
 from domain.errors import Conflict, Rejected
 from domain.limits import (
     MAX_DESCRIPTION_CHARS,
     MAX_IMPACT_DAYS,
-    MAX_NAME_CHARS,
     MIN_IMPACT_PAIRS,
 )
 from domain.student import quantile
@@ -74,7 +73,7 @@ def create_release(
     before: Release | None, wanted: NewRelease, *, app_id: UUID, now: datetime
 ) -> ReleaseCreated:
     """`before`: a deleted one may come again."""
-    version = checked_version(wanted.version)
+    version = checked_name(wanted.version, "version")
     if before is not None and not before.is_deleted:
         raise Conflict(f"version {version} is there already; change it, or delete it first")
     return ReleaseCreated(
@@ -130,12 +129,6 @@ def evolve(release: Release | None, event: ReleaseEvent) -> Release:
             )
         case _:
             assert_never(event)
-
-
-def checked_version(version: str) -> str:
-    if not version.strip() or len(version) > MAX_NAME_CHARS or not version.isprintable():
-        raise Rejected("version", f"must be 1 to {MAX_NAME_CHARS} printable characters")
-    return version.strip()
 
 
 def checked_notes(notes: str) -> str:

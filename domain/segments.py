@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from domain.apps import checked
+from domain.aggregates import checked_name
 from domain.conditions.tree import Tree, needs
 from domain.errors import Conflict, Rejected
 from domain.limits import MAX_DESCRIPTION_CHARS, MAX_SEGMENT_DEPTH, MAX_SEGMENTS
@@ -120,7 +120,7 @@ def create_segment(  # noqa: PLR0913  what a segment is
         occurred_at=now,
         app_id=app_id,
         kind="static" if criteria is None else "live",
-        name=checked(name),
+        name=checked_name(name),
         description=_described(description),
         criteria=criteria,
     )
@@ -141,7 +141,7 @@ def update_segment(
         occurred_at=now,
         app_id=segment.app_id,
         kind=segment.kind,
-        name=checked(segment.name if changed.name is None else changed.name),
+        name=checked_name(segment.name if changed.name is None else changed.name),
         description=_described(text),
         criteria=criteria,
     )

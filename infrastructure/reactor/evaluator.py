@@ -36,7 +36,7 @@ from infrastructure.reactor.state import Evaluated
 from projections import apps, candidates, people, segments
 from projections.candidates import EVENT, PERSON, Span
 from projections.criteria import Asked, members_of_many
-from projections.person_map import CHANGES
+from projections.person_map import CHANGES, listed
 
 MANY = 50_000  # candidates; beyond it everybody is asked about
 EVERYBODY_SECONDS = 60.0  # from one look at all persons to the next, for dates that move
@@ -276,15 +276,17 @@ class Evaluator:
 
     def _ask(self, begun: Round, wanted: Sequence[UUID], among: str | None) -> dict[UUID, set[int]]:
         trees = {key: begun.live[one].tree for key, one in enumerate(wanted)}
+        lists = self._lists(begun)
         found: dict[UUID, set[int]] = {}
 
         def ask(*, is_newest: bool) -> None:
+            at = None if is_newest else begun.upto
             asked = Asked(
                 app_number=begun.app,
                 ids=begun.ids,
                 now=begun.now,
                 past=Past(begun.upto),
-                members_of=self._lists(begun),
+                members_of={name: listed(of, begun.app, at) for name, of in lists.items()},
                 among=among,
                 is_newest=is_newest,
             )
@@ -297,8 +299,8 @@ class Evaluator:
         self._as_of(begun, ask)
         return found
 
-    def _lists(self, begun: Round) -> dict[str, str]:
-        """The lists that are named, as SQL, each as it was at the position."""
+    def _lists(self, begun: Round) -> dict[str, list[int]]:
+        """The lists that are named, each as it was at the position."""
         found = {}
         with self._engine.connect() as connection:
             for one in lists_in(begun.live):
@@ -306,8 +308,7 @@ class Evaluator:
                 later = segments.find_changes(connection, begun.app, one, begun.upto)
                 for change in reversed(later):
                     (persons.discard if change.entered else persons.add)(change.person)
-                numbers = ", ".join(map(str, sorted(persons)))
-                found[str(one)] = f"SELECT arrayJoin(CAST([{numbers}], 'Array(UInt64)')) AS person"
+                found[str(one)] = sorted(persons)
         return found
 
     # --- what that changes -----------------------------------------------------------------------

@@ -161,3 +161,19 @@ def test_too_many_candidates_are_everybody(world, monkeypatch):
     world.check()
     world.now += timedelta(hours=2)
     assert world.evaluate().left == 3
+
+
+def test_who_is_in_a_list_is_so_under_all_of_their_ids(world):
+    world.track("ada", "view")
+    world.track("bob", "view")
+    listed = world.define("listed", None, kind="static")
+    world.define("live", listed)
+    world.list_("listed", 2, 1)
+    world.evaluate()
+    assert world.members()["live"] == {2}
+    world.alias("ada", "bob")
+    world.evaluate()
+    assert world.members()["live"] == {1}
+    world.unmerge("ada", "bob")
+    world.evaluate()
+    assert world.members()["live"] == {2}

@@ -224,12 +224,17 @@ class World:
     def people(self):
         with self.engine.connect() as connection:
             rows = connection.execute(
-                text("SELECT distinct_id, person FROM people.distinct_ids WHERE app_number = 1")
+                text(
+                    "SELECT distinct_id, person, number FROM people.distinct_ids WHERE app_number = 1"
+                )
             ).all()
             told = connection.execute(
                 text("SELECT person, traits FROM people.persons WHERE app_number = 1")
             ).all()
-        person_of = dict(map(tuple, rows))
+        person_of = {row.distinct_id: row.person for row in rows}
+        self.numbers = defaultdict(set)
+        for row in rows:
+            self.numbers[row.person].add(row.number)
         events = defaultdict(list)
         for user, event in self.happened:
             events[person_of[user]].append(event)
@@ -243,7 +248,7 @@ class World:
             def is_member(segment):
                 named = self.trees.get(segment)
                 if isinstance(named, set):
-                    return person.number in named
+                    return bool(named & self.numbers[person.number])
                 return named is not None and holds(named, person)
 
             return evaluate(tree, person, self.now, is_member)
