@@ -52,7 +52,6 @@ MAX_TIMES = 1_000_000  # that something was done
 MAX_SEED_CHARS = 100  # of a sample
 MAX_SEGMENTS = 500  # of an app
 MAX_SEGMENT_DEPTH = 5  # of segments that name segments
-MAX_DESCRIPTION_CHARS = 1000
 MAX_LIST_CHANGES = 1000  # ids that one request adds to a static list and removes from it
 MAX_SAMPLE = 100  # persons of a preview
 MAX_EXPLAINED_EVENTS = 50_000  # of one person
