@@ -283,3 +283,13 @@ def _recorded(event: Event) -> Recorded:
             properties=msgspec.Raw(msgspec.json.encode(event.properties)),
         ),
     )
+
+
+def first_values(sizes, limit):
+    """Values of a breakdown, those of most first: those that are told, None among them, and the
+    others.
+    """
+    order = sorted((v for v in sizes if v is not None), key=lambda v: (-sizes[v], v.encode()))
+    first = [v for v in sizes if v is None or v in order[:limit]]
+    first.sort(key=lambda v: (-sizes[v], v is None, (v or "").encode()))
+    return first, order[limit:]

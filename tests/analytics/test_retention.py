@@ -24,6 +24,7 @@ from tests.analytics.generated import (
     Case,
     Event,
     Table,
+    first_values,
     generate,
     midnight,
     next_unit,
@@ -136,12 +137,9 @@ def expected(question, case, past):
     sizes = Counter({value: sum(map(len, cells.values())) for value, cells in groups.items()})
     if question.breakdown is None:
         return [(("all", None), _counted(groups["all"]))]
-    order = sorted((v for v in groups if v is not None), key=lambda v: (-sizes[v], v.encode()))
-    limit = question.breakdown.limit
-    first = [v for v in groups if v is None or v in order[:limit]]
-    first.sort(key=lambda v: (-sizes[v], v is None, (v or "").encode()))
+    first, rest = first_values(sizes, question.breakdown.limit)
     told = [(("none" if v is None else "value", v), _counted(groups[v])) for v in first]
-    if rest := order[limit:]:
+    if rest:
         merged = defaultdict(list)
         for value in rest:
             for unit, came in groups[value].items():

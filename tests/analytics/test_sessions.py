@@ -25,6 +25,7 @@ from tests.analytics.generated import (
     Event,
     Table,
     cut,
+    first_values,
     generate,
     past_of,
     range_of,
@@ -97,12 +98,9 @@ def expected(question, case, past):
     if question.breakdown is None:
         return [(("all", None), _all_figures(groups["all"]))]
     sizes = Counter({value: len(cells[None]) for value, cells in groups.items()})
-    order = sorted((v for v in groups if v is not None), key=lambda v: (-sizes[v], v.encode()))
-    limit = question.breakdown.limit
-    first = [v for v in groups if v is None or v in order[:limit]]
-    first.sort(key=lambda v: (-sizes[v], v is None, (v or "").encode()))
+    first, rest = first_values(sizes, question.breakdown.limit)
     found = [(("none" if v is None else "value", v), _all_figures(groups[v])) for v in first]
-    if rest := order[limit:]:
+    if rest:
         merged = defaultdict(list)
         for value in rest:
             for bucket, sessions in groups[value].items():
