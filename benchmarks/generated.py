@@ -29,6 +29,10 @@ from projections.events import create_table
 ENGINE = ("-P", "-m", "api.cli.main", "run", "engine")
 BLOCK = 200_000
 LONGEST_MS = 10_000  # a slow question is asked less often
+LONG = {"max_execution_time": 3_600}
+SCANNED = """
+CREATE TABLE scanned (pid0 UInt64 CODEC(LZ4)) ENGINE = MergeTree ORDER BY tuple()"""
+IN_ORDER = "SELECT pid0 FROM events ORDER BY day, event, pid0, ts"
 
 MERGES = """
 INSERT INTO person_changes SELECT 1, number, {events}, number - 1
@@ -119,19 +123,26 @@ def prepare(engine: AnalyticsEngine, events: int, persons: int) -> float:
 
 
 def scan_ms(engine: AnalyticsEngine, runs: int = 9) -> float:
-    """S: the engine's scan of eight bytes a row."""
-    return median_ms(lambda: engine.query("SELECT sum(pid0) FROM events", None, LIGHT), runs)[0]
+    """S: the engine's scan of the ids alone, as it keeps numbers when nothing else is said: so S
+    stays what it is when the table of events is packed better.
+    """
+    return median_ms(lambda: engine.query("SELECT sum(pid0) FROM scanned", None, LIGHT), runs)[0]
 
 
 def fill(engine: AnalyticsEngine, events: int, persons: int) -> float:
-    """Rows per second, with all rollups; then the merges that time would bring."""
+    """Rows per second, with all rollups; then the merges of parts that time would bring."""
     engine.command(create_table("events", generation="benchmark"))
     started = time.perf_counter()
     for first in range(0, events, BLOCK):
         count = min(BLOCK, events - first)
         engine.command(FILL.format(persons=persons, first=first, count=count))
     rate = events / (time.perf_counter() - started)
-    engine.command("OPTIMIZE TABLE events FINAL")
+    engine.command("OPTIMIZE TABLE events FINAL", settings=LONG)
+    engine.command(SCANNED)
+    engine.command(
+        "INSERT INTO scanned SELECT pid0 FROM events ORDER BY day, event, pid0, ts", settings=LONG
+    )
+    engine.command("OPTIMIZE TABLE scanned FINAL", settings=LONG)
     return rate
 
 

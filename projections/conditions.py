@@ -62,6 +62,11 @@ def column(name: str) -> str | None:
     return name.removeprefix("$") if name in BUILT_IN else None
 
 
+def columns(names: Iterable[str]) -> set[str]:
+    """Where these facts and properties are."""
+    return {column(name) or "properties" for name in names}
+
+
 def raw(name: str, parameters: Parameters) -> str:
     """The JSON text of a property; '' where there is none."""
     name = key_of(name)

@@ -7,10 +7,14 @@ Properties stay the text that was received and are read with JSONExtract. Measur
 rows of 190 bytes (ClickHouse 26.9): text loads at 1.3 us of CPU a row, a JSON column beside it at
 25 us and a Map at 6 us; a breakdown reads text 6 times slower than JSON and as fast as the Map.
 Text is also the only one that gives back nulls, key order and number forms.
+
+What most questions read is packed to be read fast: T64 takes no more space than the engine's own
+choice, ZSTD, and is read in half the time (docs/benchmarks.md).
 """
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -36,12 +40,12 @@ SHADOW = "events_rebuild"  # filled beside the live one, then exchanged with it
 # `day` and `hour` are of the event's own time, in UTC. Partitions are years, because an import of
 # history would otherwise touch hundreds of them with one insert.
 _COLUMNS = """
-    app_number UInt32,
-    event LowCardinality(String),
-    pid0 UInt64,
-    ts DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    app_number UInt32 CODEC(T64, LZ4),
+    event LowCardinality(String) CODEC(LZ4),
+    pid0 UInt64 CODEC(T64, LZ4),
+    ts DateTime64(6, 'UTC') CODEC(T64, LZ4),
     position UInt64 CODEC(T64, LZ4),
-    event_id UUID,
+    event_id UUID CODEC(NONE),
     kind LowCardinality(String),
     source LowCardinality(String),
     message_id String CODEC(ZSTD(1)),
@@ -52,14 +56,13 @@ _COLUMNS = """
     context String CODEC(ZSTD(1)),
     received_at DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
     recorded_at DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
-    country LowCardinality(String),
-    browser LowCardinality(String),
-    os LowCardinality(String),
-    device LowCardinality(String),
-    day Date MATERIALIZED toDate(ts),
-    hour DateTime('UTC') MATERIALIZED toStartOfHour(ts),
-    INDEX by_position position TYPE minmax GRANULARITY 1,
-    INDEX by_person pid0 TYPE bloom_filter(0.01) GRANULARITY 4"""
+    country LowCardinality(String) CODEC(LZ4),
+    browser LowCardinality(String) CODEC(LZ4),
+    os LowCardinality(String) CODEC(LZ4),
+    device LowCardinality(String) CODEC(LZ4),
+    day Date MATERIALIZED toDate(ts) CODEC(LZ4),
+    hour DateTime('UTC') MATERIALIZED toStartOfHour(ts) CODEC(T64, LZ4),
+    INDEX by_position position TYPE minmax GRANULARITY 1"""
 
 # What an insert carries, in the order of its block; the rest of a row is computed from these.
 COLUMNS = [
@@ -95,15 +98,21 @@ FROM {{table}} WHERE position <= {{{{upto:UInt64}}}} GROUP BY app_number ORDER B
 # Declared as State: stored as plain groupBitmap it would never be chosen.
 _ROLLUP = """
     PROJECTION {name} (SELECT {keys}, count(), groupBitmapState(pid0) GROUP BY {keys})"""
+_FACTS = ("country", "browser", "os", "device")
 _ROLLUPS = {
-    "events_by_day": "app_number, day, event",
-    "all_by_day": "app_number, day",
-    "events_by_hour": "app_number, hour, event",
-    "all_by_hour": "app_number, hour",
+    "all_by_day": ("day",),
+    "events_by_day": ("day", "event"),
+    **{f"{fact}_by_day": ("day", "event", fact) for fact in _FACTS},
+    "all_by_hour": ("hour",),
+    "events_by_hour": ("hour", "event"),
 }
+# The rows once more, for what is asked about few persons: in the table's own order each of a
+# person's events lies somewhere else.
+_BY_PERSON = f"""
+    PROJECTION by_person (SELECT {", ".join(COLUMNS)}, day, hour ORDER BY app_number, pid0, ts)"""
 
 _CREATE = """
-CREATE TABLE IF NOT EXISTS {table} {on_cluster} ({columns},{rollups}
+CREATE TABLE IF NOT EXISTS {table} {on_cluster} ({columns},{projections}
 ) ENGINE = {engine}
 PARTITION BY toYear(day) ORDER BY (app_number, day, event, pid0, ts)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1,
@@ -121,7 +130,7 @@ def create_table(
         table=table,
         on_cluster=on_cluster,
         columns=_COLUMNS,
-        rollups=",".join(_ROLLUP.format(name=name, keys=keys) for name, keys in _ROLLUPS.items()),
+        projections=",".join([*_rollups(), _BY_PERSON]),
         engine=engine,
         generation=generation,
     )
@@ -137,9 +146,19 @@ def create_distributed(table: str, *, local: str, cluster: str, on_cluster: str 
     )
 
 
-def rollup(unit: Literal["day", "hour"], *, by_event: bool) -> str:
-    """The name of the smallest projection that has what is asked for."""
-    return f"{'events' if by_event else 'all'}_by_{unit}"
+def rollup(unit: Literal["day", "hour"], columns: AbstractSet[str]) -> str | None:
+    """The name of the smallest projection that has these columns beside time; None: only the rows
+    have them all.
+    """
+    for name, keys in _ROLLUPS.items():
+        if keys[0] == unit and columns <= set(keys):
+            return name
+    return None
+
+
+def _rollups() -> Iterator[str]:
+    for name, keys in _ROLLUPS.items():
+        yield _ROLLUP.format(name=name, keys=", ".join(["app_number", *keys]))
 
 
 class Seen(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from domain.past import NOW, Past, seen_until
 from domain.retention import Asked, Counted, Question, Series, cohorts, totals
 from domain.trends import ALL, Kind
-from projections.conditions import Parameters, all_of, group_key, happened, typed
+from projections.conditions import Parameters, all_of, columns, group_key, happened, typed
 from projections.event_queries import up_to, within
 from projections.events import AT, TABLE, rollup
 from projections.people_asked import Among, bound, known, theirs, those
@@ -16,7 +16,6 @@ from projections.ranking import ranked, told
 from projections.rollups import SECOND, Plan, Source, between, coarsest
 
 _NO_KEY = "''"  # SQL: there is nothing to break down by
-_EVENT = "$event"  # the one fact that the rollups are kept by
 
 # A row for each cohort: who is in it, who came back in its own unit, and who in those after it.
 _COUNTED = """
@@ -152,11 +151,9 @@ def _same(asked: Asked, seen: _Events, last: str) -> str:
 def _settings(question: Question, source: Source, *, is_small: bool) -> dict[str, object]:
     settings: dict[str, object] = {"max_query_size": 4 * 1024 * 1024}
     if source != "rows":
-        events = question.start_event, question.return_event
-        by_event = events != (None, None) or bool(_asked(question))
         if is_small:
             settings["priority"] = 1
-        settings["preferred_optimize_projection_name"] = rollup(source, by_event=by_event)
+        settings["preferred_optimize_projection_name"] = rollup(source, _columns(question))
     return settings
 
 
@@ -171,16 +168,17 @@ def _is_by_unit(question: Question) -> bool:
 
 def _source(question: Question, asked: Asked, past: Past) -> Source:
     """A rollup serves as with trends, and knows of no order within its units."""
-    if past != NOW or not _is_by_unit(question) or not _asked(question) <= {_EVENT}:
+    if past != NOW or not _is_by_unit(question):
         return "rows"
     start, end, _ = asked.within
     unit = coarsest([*asked.bounds, start.timestamp(), end.timestamp()])
-    return "rows" if unit == "second" else unit
+    return "rows" if unit == "second" or rollup(unit, _columns(question)) is None else unit
 
 
-def _asked(question: Question) -> set[str]:
+def _columns(question: Question) -> set[str]:
     conditions = (*question.where, *question.start_where, *question.return_where)
-    return {where.property for where in conditions}
+    asked = columns(where.property for where in conditions)
+    return asked | ({"event"} if {question.start_event, question.return_event} != {None} else set())
 
 
 def _unit(bounds: Sequence[int], source: Source) -> str:

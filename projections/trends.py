@@ -8,7 +8,7 @@ from domain.buckets import Buckets, preceding
 from domain.measures import NUMERIC, ROLLING
 from domain.past import NOW, Past
 from domain.trends import ALL, Kind, Question, Series, measured, plain, values
-from projections.conditions import Parameters, all_of, group_key, typed
+from projections.conditions import Parameters, all_of, columns, group_key, typed
 from projections.event_queries import days_of, up_to
 from projections.events import TABLE, rollup
 from projections.measures import aggregate
@@ -17,7 +17,6 @@ from projections.ranking import told
 from projections.rollups import SECOND, Plan, Source, Unit, between, coarsest
 
 _OF_PERSONS = frozenset({"unique", *ROLLING})
-_EVENT = "$event"  # the one fact that the rollups are kept by
 _PERSON = "pid0"
 
 
@@ -88,8 +87,7 @@ def plan(
     if source != "rows":
         if chosen is None:
             settings["priority"] = 1
-        by_event = question.event is not None or _EVENT in _asked(question)
-        settings["preferred_optimize_projection_name"] = rollup(source, by_event=by_event)
+        settings["preferred_optimize_projection_name"] = rollup(source, _columns(question))
     return Plan(sql, bound(parameters, chosen), settings, source)
 
 
@@ -157,16 +155,17 @@ def _source(question: Question, buckets: Buckets, past: Past, chosen: Among | No
     if chosen and question.measure not in _OF_PERSONS:
         return "rows"
     unit = "second" if past != NOW or question.measure in NUMERIC else _unit(buckets)
-    return "rows" if unit == "second" or not _asked(question) <= {_EVENT} else unit
+    return "rows" if unit == "second" or rollup(unit, _columns(question)) is None else unit
 
 
 def _unit(buckets: Buckets) -> Unit:
     return coarsest([*buckets.bounds, buckets.start.timestamp(), buckets.end.timestamp()])
 
 
-def _asked(question: Question) -> set[str]:
-    asked = {where.property for where in question.where}
-    return asked | ({question.breakdown.property} if question.breakdown else set())
+def _columns(question: Question) -> set[str]:
+    asked = [where.property for where in question.where]
+    asked += [question.breakdown.property] if question.breakdown else []
+    return columns(asked) | ({"event"} if question.event is not None else set())
 
 
 def _keys(question: Question, buckets: Buckets, parameters: Parameters) -> dict[str, str]:

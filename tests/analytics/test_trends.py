@@ -83,23 +83,31 @@ def test_every_bucket_is_what_a_plain_count_says(ask_trends, happened, zone, int
 
 
 @pytest.mark.parametrize("measure", ["total", "unique"])
-@pytest.mark.parametrize("name", ["ext", "size", "file.depth", "$country", "$event", "absent"])
+@pytest.mark.parametrize(
+    ("name", "zone", "read"),
+    [
+        *((name, "Europe/Berlin", "rows") for name in ("ext", "size", "file.depth", "absent")),
+        ("$country", "Europe/Berlin", "rows"),
+        ("$country", "UTC", "day"),
+        ("$event", "Europe/Berlin", "hour"),
+    ],
+)
 @pytest.mark.parametrize("limit", [2, 100])
 def test_a_breakdown_has_the_largest_values_and_one_for_all_others(
-    ask_trends, happened, measure, name, limit
+    ask_trends, happened, measure, name, limit, zone, read
 ):
     question = Question(
         start="2026-03-01",
         to="2026-09-30",
         interval="month",
-        timezone="Europe/Berlin",
+        timezone=zone,
         measure=measure,
         breakdown=Breakdown(name, limit),
-        where=(Where("size", "not_equals", 1),) if name != "$event" else (),
+        where=(Where("size", "not_equals", 1),) if not name.startswith("$") else (),
     )
     found, source = ask_trends(question)
-    zone = ZoneInfo("Europe/Berlin")
-    start, end = datetime(2026, 3, 1, tzinfo=zone), datetime(2026, 10, 1, tzinfo=zone)
+    start = datetime(2026, 3, 1, tzinfo=ZoneInfo(zone))
+    end = datetime(2026, 10, 1, tzinfo=ZoneInfo(zone))
     groups = _expected(happened, question, start=start, end=end)
     order = sorted(groups, key=lambda g: (-_total(question, groups[g]), g is None, g or ""))
     ranked = [g for g in order if g is not None]
@@ -114,7 +122,7 @@ def test_a_breakdown_has_the_largest_values_and_one_for_all_others(
         counted = {key: _number(question, users) for key, users in cells.items()}
         assert _as_compared(question, [one])[0] == {one.label: counted}
     assert len({(one.kind, told(one.value)) for one in found}) == len(found)
-    assert source == ("hour" if name == "$event" else "rows")
+    assert source == read
 
 
 def _label(kind, text):
@@ -137,7 +145,7 @@ def test_conditions_hold_in_any_zone(ask_trends, happened, zone):
         to="2026-10-31",
         interval="day",
         timezone=zone,
-        where=(Where("$country", "is_set"),),
+        where=(Where("$country", "is_set"), Where("size", "not_equals", 1)),
     )
     found, source = ask_trends(question)
     start = datetime(2026, 3, 1, tzinfo=ZoneInfo(zone))
@@ -185,10 +193,18 @@ def test_a_bucket_is_complete_when_it_is_over(ask_trends):
     ]
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+@pytest.mark.parametrize(
+    ("zone", "breakdown"),
+    [
+        ("UTC", None),
+        ("UTC", Breakdown("$event")),
+        ("UTC", Breakdown("$country")),
+        ("Europe/Berlin", None),
+        ("Europe/Berlin", Breakdown("$event")),
+    ],
+)
 @pytest.mark.parametrize("measure", ["total", "unique"])
 @pytest.mark.parametrize("event", [None, "commit"])
-@pytest.mark.parametrize("breakdown", [None, Breakdown("$event")])
 def test_hot_questions_read_a_rollup_and_not_the_rows(ask_trends, zone, measure, event, breakdown):
     """The engine fails where it would not."""
     ask_trends(
