@@ -35,7 +35,7 @@ CREATE TABLE scanned (pid0 UInt64 CODEC(LZ4)) ENGINE = MergeTree ORDER BY tuple(
 IN_ORDER = "SELECT pid0 FROM events ORDER BY day, event, pid0, ts"
 
 MERGES = """
-INSERT INTO person_changes SELECT 1, number, {events}, number - 1
+INSERT INTO person_changes SELECT 1, number, {events} - {persons} + number, number - 1
 FROM numbers({persons}) WHERE number % 3 = 2"""
 MERGED = """
 INSERT INTO person_now SELECT app_number, number, person FROM person_changes"""

@@ -4,8 +4,8 @@ The embedded engine host and a ClickHouse server or cluster are only different U
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
@@ -15,6 +15,9 @@ from clickhouse_connect.driver.httputil import get_pool_manager
 from urllib3.exceptions import HTTPError
 
 from domain.errors import Overloaded, TooHeavy
+from projections import person_map
+
+_T = TypeVar("_T")
 
 # ErrorCodes.cpp of ClickHouse.
 _TIMEOUT = 159
@@ -79,6 +82,7 @@ class AnalyticsEngine:
             "autogenerate_session_id": False,  # a session would allow one query at a time
             "form_encode_query_params": True,  # long lists do not fit into a URL
         }
+        self._database = str(self._options["database"])
         self._client: Client | None = None
 
     def query(
@@ -90,12 +94,15 @@ class AnalyticsEngine:
         """`{name:Type}` in `sql` stands for `parameters["name"]`. With `query_id` among `settings`
         it can be killed.
         """
-        with _Translated():
+
+        def ask() -> Answer:
             result = self._connected().query(
                 sql, parameters=dict(parameters or {}), settings=dict(settings or {})
             )
             rows = result.result_rows
             return Answer(tuple(result.column_names), rows, _read(result.summary))
+
+        return self._asked(ask)
 
     def raw(
         self,
@@ -107,10 +114,11 @@ class AnalyticsEngine:
     ) -> bytes:
         """The answer as the engine writes it in one of its formats, whole."""
         whole = {**settings, "wait_end_of_query": 1}  # else an error may stand behind half of it
-        with _Translated():
-            return self._connected().raw_query(
+        return self._asked(
+            lambda: self._connected().raw_query(
                 sql, parameters=dict(parameters), settings=whole, fmt=format_name
             )
+        )
 
     def command(
         self,
@@ -119,10 +127,11 @@ class AnalyticsEngine:
         settings: Mapping[str, object] | None = None,
     ) -> None:
         """A statement whose answer does not matter: DDL, INSERT ... SELECT, KILL."""
-        with _Translated():
-            self._connected().command(
+        self._asked(
+            lambda: self._connected().command(
                 sql, parameters=dict(parameters or {}), settings=dict(settings or {})
             )
+        )
 
     def kill(self, query_id: str) -> None:
         """Ends the query if it runs; who sent it gets Overloaded. `query_id`: letters and digits.
@@ -154,6 +163,24 @@ class AnalyticsEngine:
         if self._client is not None:
             self._client.close()
         self._pool.clear()
+
+    def _asked(self, ask: Callable[[], _T]) -> _T:
+        """An app's first question makes the dictionary that its numbers are looked up in."""
+        with _Translated():
+            try:
+                return ask()
+            except DatabaseError as error:
+                app = person_map.missing_dictionary(str(error))
+                if app is None:
+                    raise
+                self._make_dictionary(app)
+                return ask()
+
+    def _make_dictionary(self, app_number: int) -> None:
+        client = self._connected()
+        ids = client.query(person_map.HIGHEST, parameters={"app": app_number}).result_rows[0][0]
+        made = person_map.create_dictionary(app_number, database=self._database, ids=int(ids))
+        client.command(made)
 
     def _connected(self) -> Client:
         if self._client is None:

@@ -5,6 +5,7 @@ A row that comes twice changes nothing, so after a crash the last position that 
 enough to go on from.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import UUID
 
@@ -14,16 +15,21 @@ from infrastructure.analytics_engine import LIGHT, AnalyticsEngine
 from projections import people, person_traits
 from projections.person_map import (
     CHANGES,
+    DICTIONARIES,
     DIGEST,
     FILL_NOW,
     NOW,
     create_changes,
     create_now,
+    dictionary,
 )
 
 _SHADOW = "_rebuild"
 _ROWS = 100_000  # in one insert; a position is never in two
 _BYTES = 16 * 2**20
+_LOOKED_UP = {"check_table_dependencies": 0}  # the dictionaries that read it are loaded anew
+# Changes after which an app's dictionary is loaded anew: until then each query reads them.
+_RECENT, _RECENT_SHARE = 1_000, 0.02
 _COMMENT = """
 SELECT comment FROM system.tables WHERE database = currentDatabase() AND name = {table:String}"""
 
@@ -38,6 +44,7 @@ class PersonWriter:
         self._changes = CHANGES + suffix
         self._now = NOW + suffix
         self._position = 0
+        self._recent: Counter[int] = Counter()  # changes by app, since its dictionary was loaded
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -51,6 +58,8 @@ class PersonWriter:
         self._analytics.command(FILL_NOW.format(now=self._now, changes=self._changes))
         answer = self._analytics.query(f"SELECT max(position) FROM {self._changes}", None, LIGHT)
         self._position = int(answer.rows[0][0])
+        if self._changes == CHANGES:
+            reload_dictionaries(self._analytics)
 
     def write(self, connection: Connection, upto: int) -> None:
         """What the people's read model, which has come to `upto`, says since the last time."""
@@ -62,11 +71,28 @@ class PersonWriter:
                 ("app_number", "number", "person"),
                 [(app, number, person) for app, number, _, person in rows],
             )
+            self._recent.update(app for app, *_ in rows)
         self._position = max(self._position, upto)
+        if self._changes == CHANGES:
+            self._load()
+
+    def _load(self) -> None:
+        """Anew what too much has changed of since."""
+        many = [app for app, changes in self._recent.items() if changes >= _RECENT]
+        if not many:
+            return
+        rows = self._analytics.query(DICTIONARIES, None, LIGHT).rows
+        held = {str(name): int(entries) for name, entries in rows}
+        for app in many:
+            name = dictionary(app)
+            if self._recent[app] >= held.get(name, 0) * _RECENT_SHARE:
+                if name in held:  # else the first question makes it
+                    self._analytics.command(f"SYSTEM RELOAD DICTIONARY {name}")
+                del self._recent[app]
 
     def drop(self) -> None:
         for table in (self._changes, self._now):
-            self._analytics.command(f"DROP TABLE IF EXISTS {table} SYNC")
+            self._analytics.command(f"DROP TABLE IF EXISTS {table} SYNC", settings=_LOOKED_UP)
 
     def _insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[int, ...]]) -> None:
         data = "\n".join("\t".join(map(str, row)) for row in rows) + "\n"
@@ -122,6 +148,12 @@ class TraitWriter:
         self._analytics.command(f"DROP TABLE IF EXISTS {self._name} SYNC")
 
 
+def reload_dictionaries(analytics: AnalyticsEngine) -> None:
+    """All that there are: their tables are other ones now."""
+    for name, _ in analytics.query(DICTIONARIES, None, LIGHT).rows:
+        analytics.command(f"SYSTEM RELOAD DICTIONARY {name}")
+
+
 def trait_generation(log_id: UUID) -> str:
     return f"{log_id} {people.version} {person_traits.VERSION}"
 
@@ -171,8 +203,9 @@ def refill(analytics: AnalyticsEngine, engine: Engine, log_id: UUID, upto: int) 
         live = kind(analytics)
         live.recover(log_id)
         for old, new in zip(live.tables, shadow.tables, strict=True):
-            analytics.command(f"EXCHANGE TABLES {old} AND {new}")
+            analytics.command(f"EXCHANGE TABLES {old} AND {new}", settings=_LOOKED_UP)
         shadow.drop()
+    reload_dictionaries(analytics)
 
 
 def differing(

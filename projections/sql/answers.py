@@ -26,7 +26,7 @@ _INSIDE = re.compile(
 _CODE = re.compile(r"\s*\([A-Z][A-Z_]+\)\s*$")
 _OWN = re.compile(rf"`?\b{CTE}|\b__table\d+\.")
 _NAMES = re.compile(
-    rf"\b(?:{'|'.join(sorted(INNER))}|joinGet|bitmap\w+|SETTINGS|readonly|_CAST|chdb)\b"
+    rf"\b(?:{'|'.join(sorted(INNER))}|joinGet|dictGet\w*|persons_of_\w*|bitmap\w+|SETTINGS|readonly|_CAST|chdb)\b"
     r"|additional_table|https?://127|\{p\d",
     re.IGNORECASE,
 )
