@@ -16,8 +16,8 @@ from infrastructure.analytics_engine import LIGHT, AnalyticsEngine
 from infrastructure.enrichment import Enrichment
 from infrastructure.event_rows import Rows
 from infrastructure.event_store.reader import Entry, read_at
-from infrastructure.person_writer import write_traits
 from infrastructure.read_models import decode
+from infrastructure.trait_writer import write_traits
 from projections import people, person_traits
 from projections.events import COLUMNS, TABLE
 

@@ -17,12 +17,12 @@ from domain.errors import AppizerError, Overloaded
 from infrastructure import checkpoints
 from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.checkpoints import Checkpoint
+from infrastructure.companions import Companions
 from infrastructure.database import AWAY, open_log
 from infrastructure.enrichment import Enrichment
 from infrastructure.event_rows import Rows
 from infrastructure.event_store.reader import read_log_id, read_page
 from infrastructure.event_writer import EventWriter
-from infrastructure.person_writer import PersonWriter, TraitWriter
 from infrastructure.read_models import decode
 from infrastructure.settings import Settings
 from projections import people
@@ -74,8 +74,7 @@ class EventProjector:
         self._settings = settings
         self._rows = Rows(engine, enrichment)
         self._writer = EventWriter(analytics, checkpoint_every=10)
-        self._persons = PersonWriter(analytics)
-        self._traits = TraitWriter(analytics)
+        self._companions = Companions(analytics)
         self._checkpoint = Checkpoint(name=NAME, version=VERSION, position=0)
         self._rules = enrichment.fingerprint
         self._offered: deque[list[Recorded]] = deque()
@@ -178,8 +177,7 @@ class EventProjector:
         with self._engine.begin() as connection:
             before = self._hold(connection)
             position = self._writer.recover(log_id)
-            self._persons.recover(log_id)
-            self._traits.recover(log_id)
+            self._companions.recover(log_id)
             told = before if before and before.filling == self._writer.generation else None
             rules = before.rules if before and before.rules and position else self._rules
             if rules != self._rules:
@@ -207,10 +205,9 @@ class EventProjector:
             held = self._hold(connection)
             if held is None or not self._is_mine(held):
                 raise Overloaded("somebody else has moved the events read model")
-            self._persons.write(connection, last.position)
             if any(recorded.event.__class__ is PersonErased for recorded in page):
-                self._traits.forget()
-            self._traits.write(connection, last.position)
+                self._companions.forget()
+            self._companions.write(connection, last.position)
             present = self._writer.present(after, last.position)
             missing = [r for r in page if r.position not in present] if present else page
             block = self._rows.of(missing, parked_as=NAME)

@@ -17,12 +17,12 @@ from sqlalchemy import Connection, Engine
 from infrastructure import checkpoints
 from infrastructure.analytics_engine import AnalyticsEngine
 from infrastructure.checkpoints import Checkpoint
+from infrastructure.companions import differing as differing_companions
+from infrastructure.companions import refill
 from infrastructure.enrichment import Enrichment
 from infrastructure.event_projector import NAME, VERSION
 from infrastructure.event_store.reader import read_log_id
 from infrastructure.event_writer import EventWriter, digest, drop_table, exchange
-from infrastructure.person_writer import differing as differing_persons
-from infrastructure.person_writer import refill
 from infrastructure.rebuild import Progress, Rebuilt, adopt_parked, alone, forget_parked
 from infrastructure.rebuild_rows import PAGE, Made, Maker, makers
 from infrastructure.settings import Settings
@@ -88,7 +88,7 @@ class RebuildEvents:
             for app in sorted(live.keys() | built.keys())
             if live.get(app) != built.get(app)
         )
-        differing += differing_persons(self._analytics, self._engine, self._log_id, position)
+        differing += differing_companions(self._analytics, self._engine, self._log_id, position)
         forget_shadow(self._engine, self._analytics)
         return Rebuilt(name=NAME, position=position, equal=not differing, differing=differing)
 

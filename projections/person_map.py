@@ -49,9 +49,9 @@ SOURCE(CLICKHOUSE(QUERY '
 LAYOUT({layout}) LIFETIME(0)"""
 _DICTIONARY = "persons_of_"  # and the app's number
 _MISSING = re.compile(rf"Dictionary \(`?(?:\w+`?\.`?)?{_DICTIONARY}(\d+)`?\) not found")
-DICTIONARIES = (  # (name, entries) of all that there are
+DICTIONARIES = (  # (name, entries) of all that are in memory
     "SELECT name, element_count FROM system.dictionaries WHERE database = currentDatabase()"
-    f" AND startsWith(name, '{_DICTIONARY}')"
+    f" AND startsWith(name, '{_DICTIONARY}') AND status != 'NOT_LOADED'"
 )
 HIGHEST = f"SELECT max(number) FROM {CHANGES} WHERE app_number = {{app:UInt32}}"
 _FLAT = "FLAT(INITIAL_ARRAY_SIZE 1024 MAX_ARRAY_SIZE {most})"
@@ -117,7 +117,7 @@ def scalars(app_number: int, known_at: int | None) -> str:
     if known_at is None:
         moved = _MOVED.format(table=NOW, condition=f"app_number = {app_number:d}")
         recent = _RECENT.format(app=f"{app_number:d}", dictionary=dictionary(app_number))
-        return f"{moved} AS moved, {recent} AS recent"
+        return f"{moved} AS moved, {recent} AS moved_since"
     then = _THEN.format(app=f"{app_number:d}", known_at=f"{known_at:d}")
     moved = _MOVED.format(table=then, condition="1")
     pairs = f"(SELECT (groupArray(number), groupArray(person)) FROM {then} WHERE person != number)"
@@ -135,7 +135,7 @@ def _whose(number: str, app_number: int, known_at: int | None) -> str:
     if known_at is not None:
         return f"transform({number}, belongs.1, belongs.2, {number})"
     known = f"dictGetOrDefault('{dictionary(app_number)}', 'person', {number}, {number})"
-    return f"transform({number}, recent.1, recent.2, {known})"
+    return f"transform({number}, moved_since.1, moved_since.2, {known})"
 
 
 def counts_of(app_number: int, numbers: Sequence[int]) -> Query:

@@ -1,6 +1,6 @@
 """Segments: their definitions, now and before, who is in them, and who entered and left when."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -39,10 +39,12 @@ from domain.segments import (
 )
 from projections import apps
 from projections.array_rows import arrays, columns, each
+from projections.memberships import COLUMNS as MOVED
+from projections.memberships import Row as Moved
 from projections.projection import Recorded
 
 name = "segments"
-version = 1
+version = 2
 metadata = MetaData(schema=name)
 
 segments = Table(
@@ -95,6 +97,7 @@ changes = Table(
     Column("at", DateTime(timezone=True), nullable=False),
     Column("entered", Boolean, nullable=False),
     Column("cause", Text, nullable=False),
+    Index("changes_by_position", "position"),
 )
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Tree).decode
@@ -292,6 +295,20 @@ class Change(NamedTuple):
     position: int
     person: int
     entered: bool
+
+
+def moved_between(connection: Connection, after: int, upto: int) -> Iterator[Moved]:
+    """Of all apps, in the order of the log."""
+    if upto <= after:
+        return
+    c = changes.c
+    query = (
+        select(*(c[name] for name in MOVED))
+        .where(c.position > after, c.position <= upto)
+        .order_by(c.position)
+    )
+    for row in connection.execute(query.execution_options(yield_per=10_000)):
+        yield Moved(*row)
 
 
 def find_changes(

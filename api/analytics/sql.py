@@ -1,6 +1,7 @@
 """Questions in SQL."""
 
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, post
@@ -16,7 +17,7 @@ from domain.limits import MAX_SQL_SECONDS
 from domain.sql import Question, check
 from infrastructure.analytics_engine import EngineFailed
 from infrastructure.bootstrap import Adapters
-from projections import sql
+from projections import segments, sql
 from projections.apps import Caller
 from projections.sql.answers import FORMAT, Column, Table, complaint, table
 
@@ -44,7 +45,7 @@ async def query_sql(
     reader: NamedDependency[Caller],
     data: JSONBody[Question],
 ) -> Response[SqlAnswer]:
-    """One SELECT on `events` and `people`; with `format: csv` the answer is text/csv."""
+    """One SELECT on `events`, `people` and `segments`; with `format: csv` it is text/csv."""
     check_body(await request.body(), Question)
     check(data)
     _check_app(data, reader)
@@ -68,7 +69,13 @@ def _check_app(question: Question, reader: Caller) -> None:
 def _answered(question: Question, moment: Moment, query_id: str) -> Table:
     """In a thread: also parsing takes milliseconds."""
     seconds = min(moment.adapters.settings.query_seconds, MAX_SQL_SECONDS)
-    plan = sql.plan(question, app_number=moment.app_number, past=moment.past, seconds=seconds)
+    plan = sql.plan(
+        question,
+        app_number=moment.app_number,
+        past=moment.past,
+        seconds=seconds,
+        segments=_names(moment) if sql.reads_segments(question) else None,
+    )
     settings = {**plan.settings, "query_id": query_id}
     try:
         answer = moment.adapters.analytics.raw(
@@ -89,6 +96,13 @@ def _answered(question: Question, moment: Moment, query_id: str) -> Table:
     )
     moment.steps.append(step)
     return found
+
+
+def _names(moment: Moment) -> dict[UUID, str]:
+    """Of the segments that there were then."""
+    with moment.adapters.engine.connect() as connection:
+        found = segments.find_definitions(connection, moment.app_number, moment.past.known_at)
+    return {one: definition.name for one, definition in found.items()}
 
 
 def _json(found: Table, moment: Moment, *, explain: bool) -> Response[SqlAnswer]:

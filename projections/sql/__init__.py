@@ -5,7 +5,9 @@ names in backticks. Behind that stand filters that the engine puts on every read
 `readonly`.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
+from uuid import UUID
 
 from sqlglot import exp
 
@@ -27,10 +29,19 @@ class Plan(NamedTuple):
     settings: dict[str, object]
 
 
-def plan(question: Question, *, app_number: int, past: Past, seconds: float) -> Plan:
-    """One row more than may be answered tells that there are more. Raises Rejected."""
+def plan(
+    question: Question,
+    *,
+    app_number: int,
+    past: Past,
+    seconds: float,
+    segments: Mapping[UUID, str] | None = None,
+) -> Plan:
+    """One row more than may be answered tells that there are more. `segments`: names of those that
+    there were then; None where the query does not read them. Raises Rejected.
+    """
     tree = parsed(question.query)
-    fence = Fence(app_number, past, has_traits=_reads_traits(question.query))
+    fence = Fence(app_number, past, _reads_traits(question.query), segments or {})
     writing = Queries(fence, question.parameters, _relations(tree))
     try:
         sql = writing.outermost(tree, _texts(tree))
@@ -40,7 +51,13 @@ def plan(question: Question, *, app_number: int, past: Past, seconds: float) -> 
         raise Rejected(f"parameters.{name}", f"stands nowhere in the query as {{{name}:Type}}")
     # In the query, because a connection that was once set to read only stays so.
     limited = f"{sql} SETTINGS readonly = 1"
-    return Plan(limited, dict(writing.bound), _settings(fence, seconds))
+    bound = dict(writing.bound) | (fence.parameters() if reads_segments(question) else {})
+    return Plan(limited, bound, _settings(fence, seconds))
+
+
+def reads_segments(question: Question) -> bool:
+    """Whether it may."""
+    return "segments" in question.query.lower()
 
 
 def _reads_traits(query: str) -> bool:

@@ -5,7 +5,7 @@ import re
 from sqlglot import exp
 
 from domain.errors import Rejected
-from projections.sql.views import COMING, INNER, NAMES
+from projections.sql.views import INNER, NAMES
 
 # No dot, which would part the name in two; no bracket or quotation mark, which would end it.
 _NAME = re.compile(r"[^\W\d][\w -]{0,63}")
@@ -26,7 +26,7 @@ def name_of(node: object) -> str:
 def name_of_relation(node: object) -> str:
     """Of a CTE, or of something in FROM. Raises Rejected for the name of a view."""
     text = name_of(node)
-    if text.lower() in COMING or text.lower() in NAMES:
+    if text.lower() in NAMES:
         raise Rejected("query", f"{text} is the name of a view; call it otherwise")
     return text
 
@@ -42,6 +42,4 @@ def shown(text: str, place: int) -> str:
 
 
 def no_such_table(text: str) -> Rejected:
-    if text.lower() in COMING:
-        return Rejected("query", f"{text} is not available yet; there are {' and '.join(NAMES)}")
-    return Rejected("query", f"there is no table {text}; there are {' and '.join(NAMES)}")
+    return Rejected("query", f"there is no table {text}; there are {', '.join(NAMES)}")

@@ -7,10 +7,12 @@ comes after it. For the same reason no column is LowCardinality: a function on s
 computed for the whole dictionary, and dictionaries are shared by all rows of a part.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
+from uuid import UUID
 
 from domain.past import Past
-from projections import person_traits
+from projections import memberships, person_traits
 from projections.event_queries import up_to
 from projections.events import TABLE
 from projections.person_map import CHANGES, NOW, person, scalars
@@ -44,34 +46,59 @@ PEOPLE = {
     "events": "count()",
     "distinct_ids": "arraySort(groupUniqArray(distinct_id))",
 }
-NAMES = ("events", "people")
-COMING = frozenset({"segments"})
+# Name -> the expression on who is in what.
+SEGMENTS = {
+    "segment_id": "toString(segment_id)",
+    "segment": (
+        "transform(toString(segment_id), {{{ids}:Array(String)}}, {{{names}:Array(String)}}, '')"
+    ),
+    "person_id": "person",
+    "entered_at": "min(since)",
+}
+NAMES = ("events", "people", "segments")
+_IDS, _SEGMENTS = "segment_ids", "segment_names"  # parameters of ours; a caller's are p0, p1, ...
 
 # No name in a caller's SQL may be one of these, whatever it would mean there.
 INNER = frozenset(
     {
-        *("app_number", "pid0", "moved", "belongs"),
-        *(TABLE, CHANGES, NOW, person_traits.TABLE),
+        *("app_number", "pid0", "moved", "moved_since", "belongs"),
+        *(TABLE, CHANGES, NOW, person_traits.TABLE, memberships.TABLE),
         *("system", "information_schema", "default", "currentdatabase"),
     }
 ) - set(NAMES)
 
 
 class Fence(NamedTuple):
-    """Whose rows, and those of which past. `has_traits`: people have them, which costs a join."""
+    """Whose rows, and those of which past. `has_traits`: people have them, which costs a join.
+    `segments`: the name of each that there was then.
+    """
 
     app_number: int
     past: Past
     has_traits: bool = True
+    segments: Mapping[UUID, str] = {}
 
     def view(self, name: str) -> str:
         """A subquery that has the columns of the view."""
-        return self._people() if name == "people" else self._events()
+        match name:
+            case "people":
+                return self._people()
+            case "segments":
+                return self._segments()
+            case _:
+                return self._events()
+
+    def parameters(self) -> dict[str, object]:
+        """Of the view of segments."""
+        return {
+            _IDS: [str(one) for one in self.segments],
+            _SEGMENTS: list(self.segments.values()),
+        }
 
     def filters(self) -> dict[str, str]:
         """For the engine to put on every read of these tables, whatever the query says."""
         mine = f"app_number = {self.app_number:d}"
-        return dict.fromkeys((TABLE, CHANGES, NOW, person_traits.TABLE), mine)
+        return dict.fromkeys((TABLE, CHANGES, NOW, person_traits.TABLE, memberships.TABLE), mine)
 
     def _events(self) -> str:
         app_number, known_at = self.app_number, self.past.known_at
@@ -94,6 +121,19 @@ class Fence(NamedTuple):
         return (
             f"(SELECT {names}, if(told.told = '', '{{}}', told.told) AS `traits` FROM ({people})"
             f" AS seen LEFT JOIN ({self._traits()}) AS told ON seen.person_id = told.person)"
+        )
+
+    def _segments(self) -> str:
+        """Persons and not numbers: two of them may have become one since they entered."""
+        app_number, known_at = self.app_number, self.past.known_at
+        columns = ", ".join(
+            f"{sql.format(ids=_IDS, names=_SEGMENTS)} AS `{name}`" for name, sql in SEGMENTS.items()
+        )
+        inside = memberships.latest(app_number, self.past, sorted(self.segments))
+        return (
+            f"(WITH {scalars(app_number, known_at)} SELECT {columns} FROM"
+            f" (SELECT segment_id, {person(app_number, known_at)} AS person, since FROM ({inside}))"
+            " GROUP BY segment_id, person)"
         )
 
     def _traits(self) -> str:

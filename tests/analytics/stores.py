@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -20,6 +21,13 @@ from projections.projection import Recorded
 START = datetime(2026, 3, 14, 12, tzinfo=UTC)
 _apps = itertools.count(1000)
 _APP = UUID(int=7)
+
+
+def reads_rollup(engine: AnalyticsEngine, made: Any, table: str) -> bool:
+    """Whether the engine reads the rollup that the plan prefers, and no rows of events."""
+    lines = engine.query(f"EXPLAIN {made.sql}", made.parameters, made.settings).rows
+    read = set(re.findall(r"ReadFrom\w* \((?:\w+\.)?(\w+)\)", "\n".join(row[0] for row in lines)))
+    return made.settings["preferred_optimize_projection_name"] in read and table not in read
 
 
 class Happened(NamedTuple):

@@ -12,7 +12,7 @@ from domain.past import Past
 from domain.sql import EXAMPLE
 from projections.sql import views
 from projections.sql.functions import AGGREGATE, PLAIN, WINDOW
-from tests.fixtures.sql_store import FIRST, INNER, plan_of, rows
+from tests.fixtures.sql_store import FIRST, INNER, OURS, plan_of, rows
 
 
 def test_columns_are_those_of_the_page(ask):
@@ -257,3 +257,16 @@ def test_the_page_names_every_column_and_every_function():
     assert {name for name in named if f"`{name}`" not in page} == set()
     for limit in (MAX_SQL_CHARS, MAX_SQL_STRINGS, MAX_SQL_ROWS):
         assert f"{limit:,}" in page
+
+
+def test_segments_have_their_members_then(ask):
+    asked = "SELECT segment, segment_id, person_id FROM segments ORDER BY 1, 3"
+    one, two = map(str, OURS)
+    assert rows(ask(asked)) == [("segment 1", one, 1), ("segment 2", two, 5)]
+    # Numbers 1 and 2 were two persons, and 4 had not left.
+    assert rows(ask(asked, past=Past(known_at=26))) == [("segment 1", one, n) for n in (1, 2, 4)]
+    assert rows(ask(asked, past=Past(as_of=FIRST + timedelta(hours=24)))) == []
+    joined = "SELECT count() FROM events JOIN segments USING person_id WHERE segment = 'segment 2'"
+    assert rows(ask(joined)) == [(12,)]
+    entered = "SELECT toString(entered_at) FROM segments WHERE person_id = 5"
+    assert rows(ask(entered)) == [("2026-01-03 02:00:00.000000",)]

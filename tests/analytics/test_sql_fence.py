@@ -14,6 +14,7 @@ from sqlglot import exp
 from domain.errors import AppizerError, Rejected
 from domain.past import NOW, Past
 from infrastructure.analytics_engine import EngineFailed
+from projections.memberships import TABLE as MEMBERSHIPS
 from projections.person_map import CHANGES
 from projections.person_map import NOW as PERSON_NOW
 from projections.person_traits import TABLE as TRAITS
@@ -139,7 +140,7 @@ def test_every_table_of_the_views_is_fenced_and_reserved():
         fence = views.Fence(MINE, past)
         for view in views.NAMES:
             read = set(re.findall(r"(?:FROM|joinGet\(')\s*(\w+)", fence.view(view)))
-            assert read <= {"events", CHANGES, PERSON_NOW, TRAITS}
+            assert read <= {"events", CHANGES, PERSON_NOW, TRAITS, MEMBERSHIPS}
             assert read <= set(fence.filters())
             assert read - {"events"} <= views.INNER
             assert fence.view(view).count(f"app_number = {MINE}") + fence.view(view).count(

@@ -93,7 +93,7 @@ def test_answers_are_those_of_a_past(filled):
     [
         ({"query": "DROP TABLE events"}, "query"),
         ({"query": "how many users are there?"}, "query"),
-        ({"query": "SELECT * FROM segments"}, "query"),
+        ({"query": "SELECT * FROM campaigns"}, "query"),
         ({"query": "SELECT nothing FROM events"}, "query"),
         ({"query": ""}, "query"),
         ({"query": "SELECT 1", "format": "xml"}, "format"),

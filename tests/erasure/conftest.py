@@ -25,11 +25,11 @@ from infrastructure.eraser import Eraser
 from infrastructure.erasures import Erasure, ErasureRegister
 from infrastructure.event_projector import EventProjector
 from infrastructure.event_store.reader import read_log_id
-from infrastructure.person_writer import trait_generation
 from infrastructure.read_models import ReadModels
 from infrastructure.rebuild import Rebuild
 from infrastructure.rebuild_events import RebuildEvents
 from infrastructure.settings import Settings
+from infrastructure.trait_writer import trait_generation
 from projections import person_traits
 from projections.catalogue import PROJECTIONS
 from projections.events import TABLE, create_table

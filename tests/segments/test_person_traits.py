@@ -10,12 +10,15 @@ from sqlalchemy import select
 
 from domain.past import Past
 from domain.tracking import Aliased, Identified, Unmerged
-from infrastructure import person_writer
+from infrastructure import companion_tables
 from infrastructure.analytics_engine import AnalyticsEngine
+from infrastructure.companions import differing, refill
 from infrastructure.database import open_engine
 from infrastructure.event_store.reader import read_log_id
-from infrastructure.person_writer import PersonWriter, TraitWriter, differing, refill
+from infrastructure.membership_writer import MembershipWriter
+from infrastructure.person_writer import PersonWriter
 from infrastructure.read_models import ReadModels
+from infrastructure.trait_writer import TraitWriter
 from projections import people, person_traits
 from projections.people.past import Then, said_by, traits_of
 from projections.people.tables import distinct_ids
@@ -159,7 +162,8 @@ def test_rows_do_not_depend_on_pages_nor_on_who_wrote_them(written, engine, anal
         random_pages(written, 3)
         written.writer = written.recovered()
     rows = written.all_rows()
-    PersonWriter(analytics).recover(written.log_id)
+    for kind in (PersonWriter, MembershipWriter):
+        kind(analytics).recover(written.log_id)
     with engine.connect() as connection:
         persons = PersonWriter(analytics)
         persons.recover(written.log_id)
@@ -176,7 +180,7 @@ def test_rows_do_not_depend_on_pages_nor_on_who_wrote_them(written, engine, anal
 
 @pytest.mark.parametrize("written", [5], indirect=True)
 def test_what_was_lost_or_comes_twice_changes_nothing(written, analytics, monkeypatch):
-    monkeypatch.setattr(person_writer, "_ROWS", 2)  # each insert is small
+    monkeypatch.setattr(companion_tables, "ROWS", 2)  # each insert is small
     random_pages(written, 6)
     rows = written.all_rows()
     half = sorted({row[1] for row in rows})[len(rows) // 3]
