@@ -79,3 +79,4 @@ MAX_METRICS = 1_000  # of an app
 MAX_IMPACT_DAYS = 84
 MIN_IMPACT_PAIRS = 4  # of days, for an interval
 MAX_RELEASES = 10_000  # of an app
+MIN_ESTIMATE, MAX_ESTIMATE = 1, 50  # percent of the persons that an estimate looks at

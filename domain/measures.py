@@ -11,6 +11,7 @@ Numeric = Literal["sum", "average", "minimum", "maximum", "median", "p75", "p90"
 Measure = Literal[Counting, Numeric]
 NUMERIC: tuple[str, ...] = get_args(Numeric)
 ROLLING = {"weekly_active": 7, "monthly_active": 30}  # days, of which the bucket's is the last
+OF_PERSONS = ("unique", *ROLLING)
 
 
 class Measured(NamedTuple):

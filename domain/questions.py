@@ -13,9 +13,11 @@ from domain.errors import Rejected
 from domain.limits import (
     MAX_BREAKDOWN,
     MAX_BREAKDOWN_VALUES,
+    MAX_ESTIMATE,
     MAX_ID_CHARS,
     MAX_NAME_CHARS,
     MAX_NUMBER,
+    MIN_ESTIMATE,
 )
 from domain.moments import check_order, known_zone, midnight, read_moment
 
@@ -43,7 +45,8 @@ class Ranged(
     day in `timezone`, the last one included; a time is an instant (in `timezone` if it has no
     offset), and `to` is then excluded. `where` holds for every event that counts. Of `criteria`, a
     tree or its text, and `segment`, an id, both hold of every person that counts. `compare`: with
-    the same question about the time before.
+    the same question about the time before. `estimate`: the percent of persons to look at, where
+    not all are (domain/estimates.py).
     """
 
     start: str | int
@@ -54,6 +57,7 @@ class Ranged(
     segment: str | None = None
     compare: Literal["previous"] | None = None
     format: Literal["json", "csv"] = "json"
+    estimate: float | None = None
 
 
 R = TypeVar("R", bound=Ranged)
@@ -68,6 +72,7 @@ def check_range(question: Ranged) -> Range:
     """All that Ranged has. Raises Rejected, naming the field."""
     check_all(question.where)
     asked_people(question)
+    _check_estimate(question.estimate)
     check_position(question)
     if question.explain and question.format == "csv":
         raise Rejected("explain", "is told in JSON; leave format out")
@@ -76,6 +81,12 @@ def check_range(question: Ranged) -> Range:
     end = read_moment(question.to, "to", zone, is_end=True)
     check_order(start, end)
     return Range(start, end, zone)
+
+
+def _check_estimate(percent: float | None) -> None:
+    if percent is not None and not (MIN_ESTIMATE <= percent <= MAX_ESTIMATE):
+        issue = f"must be {MIN_ESTIMATE} to {MAX_ESTIMATE}, the percent of persons to look at"
+        raise Rejected("estimate", f"{issue}; leave it out to look at all")
 
 
 def asked_people(question: Ranged) -> Tree | None:

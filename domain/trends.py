@@ -6,8 +6,9 @@ from typing import Any, Literal
 import msgspec
 
 from domain.buckets import Buckets, Interval, split
+from domain.errors import Rejected
 from domain.limits import MAX_NUMBER
-from domain.measures import ROLLING, Measure, Measured, check_measure
+from domain.measures import OF_PERSONS, ROLLING, Measure, Measured, check_measure
 from domain.questions import (
     Breakdown,
     Ranged,
@@ -65,6 +66,9 @@ def check(question: Question) -> Buckets:
     within = check_range(question)
     check_breakdown(question.breakdown)
     check_measure(measured(question), question.interval)
+    if question.estimate is not None and question.measure not in OF_PERSONS:
+        issue = f"is of persons: measure one of {', '.join(OF_PERSONS)}, or leave it out"
+        raise Rejected("estimate", issue)
     buckets = split(within, question.interval)
     check_size(len(buckets.bounds) - 1, question.breakdown)
     return buckets

@@ -237,7 +237,8 @@ def _grouped(question: Question, persons: str) -> str:
             by="reached[1]",
             limit=question.breakdown.limit,
         )
-    return f"SELECT other, shown, reached, {_times_of(count)} FROM ({rows})"
+    times = _times_of(count) if question.times else "emptyArrayUInt64()"
+    return f"SELECT other, shown, reached, {times} FROM ({rows})"
 
 
 def _times_of(count: int) -> str:

@@ -1,7 +1,9 @@
-"""Questions about chosen persons only: those that criteria hold of (projections/criteria.py).
+"""Questions about chosen persons only: those that criteria hold of (projections/criteria.py), and
+of these, for an estimate, a share.
 
-They are one bitmap, reckoned once for a query, whatever the question reads: of rows those of these
-persons count, and bitmaps of persons, as rollups give them, are intersected with it.
+Those of criteria are one bitmap, reckoned once for a query, whatever the question reads: of rows
+those of these persons count, and bitmaps of persons, as rollups give them, are intersected with it.
+The share is told by each row's person. Rollups are read whole, which is faster than any share.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +18,22 @@ from projections.person_map import person, persons, scalars
 Segment: TypeAlias = Tree | Sequence[int]  # the criteria of a live one, the persons of a static one
 
 
-class Among(NamedTuple):
-    """`bitmap`: SQL of one value, with its parameters."""
+_STEPS = 10_000
 
-    bitmap: str
+
+class Among(NamedTuple):
+    """`bitmap`: SQL of one value, with its parameters; None: all persons. `percent`: of these, as
+    domain/estimates.py has it; None: all of these.
+    """
+
+    bitmap: str | None
     parameters: Mapping[str, object]
+    percent: float | None = None
+
+    @property
+    def whole(self) -> "Among | None":
+        """Those of which it is a share."""
+        return None if self.bitmap is None else self._replace(percent=None)
 
 
 def among(tree: Tree, asked: Asked) -> Among:
@@ -34,14 +47,23 @@ def among(tree: Tree, asked: Asked) -> Among:
 def known(app_number: int, known_at: int | None, chosen: Among | None) -> str:
     """What follows WITH, for all below and for what needs person_map.scalars."""
     found = scalars(app_number, known_at)
-    return found if chosen is None else f"{found}, {chosen.bitmap} AS asked"
+    if chosen is None or chosen.bitmap is None:
+        return found
+    return f"{found}, {chosen.bitmap} AS asked"
 
 
 def theirs(app_number: int, known_at: int | None, chosen: Among | None) -> list[str]:
     """Conditions of the rows of events that count."""
     if chosen is None:
         return []
-    return [f"bitmapContains(asked, {person(app_number, known_at)})"]
+    conditions = []
+    if chosen.percent is not None:
+        # The mark of the number and not the number, in whose order people came.
+        mark = f"sipHash64({person(app_number, known_at)}) % {_STEPS}"
+        conditions.append(f"{mark} < {round(chosen.percent * _STEPS / 100):d}")
+    if chosen.bitmap is not None:
+        conditions.append(f"bitmapContains(asked, {person(app_number, known_at)})")
+    return conditions
 
 
 def those(numbers: str, app_number: int, known_at: int | None, chosen: Among | None) -> str:

@@ -87,6 +87,8 @@ def plan(
     """
     parameters = Parameters(now=past.as_of)
     source = _source(question, asked, past)
+    if source != "rows" and chosen is not None:
+        chosen = chosen.whole
     seen = _Events(
         app_number=app_number,
         past=past,

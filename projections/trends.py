@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from domain.buckets import Buckets, preceding
-from domain.measures import NUMERIC, ROLLING
+from domain.measures import NUMERIC, OF_PERSONS, ROLLING
 from domain.past import NOW, Past
 from domain.trends import ALL, Kind, Question, Series, measured, plain, values
 from projections.conditions import Parameters, all_of, columns, group_key, typed
@@ -16,7 +16,6 @@ from projections.people_asked import Among, bound, known, theirs, those
 from projections.ranking import told
 from projections.rollups import SECOND, Plan, Source, Unit, between, coarsest
 
-_OF_PERSONS = frozenset({"unique", *ROLLING})
 _PERSON = "pid0"
 
 
@@ -54,6 +53,8 @@ def plan(
 ) -> Plan:
     looked_at = _looked_at(question, buckets)
     source = _source(question, looked_at, past, chosen)
+    if source != "rows" and chosen is not None:
+        chosen = chosen.whole
     parameters = Parameters(now=past.as_of)
     measure = aggregate(measured(question), app_number, past.known_at, parameters)
     joined = measure.joined.format(cell="cell")
@@ -152,7 +153,7 @@ def _source(question: Question, buckets: Buckets, past: Past, chosen: Among | No
     """A rollup serves when it has all facts asked for and every bound falls between its units; it
     knows of no past and of no numbers, and of chosen persons only that they were there.
     """
-    if chosen and question.measure not in _OF_PERSONS:
+    if chosen and question.measure not in OF_PERSONS:
         return "rows"
     unit = "second" if past != NOW or question.measure in NUMERIC else _unit(buckets)
     return "rows" if unit == "second" or rollup(unit, _columns(question)) is None else unit

@@ -13,6 +13,7 @@ from api.analytics.restriction import chosen_persons
 from api.analytics.tables import Table, csv_of
 from api.time_machine import reached, read_past
 from domain.buckets import Range
+from domain.estimates import Estimate, estimate, scaled
 from domain.past import Past
 from domain.questions import Asked, R, Ranged, asked_people, previous
 from infrastructure.analytics_engine import Answer as EngineAnswer
@@ -37,7 +38,8 @@ class Steps(msgspec.Struct, frozen=True, kw_only=True):
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer includes everything up to `position` of the log and perhaps more; `lag_ms` is how
-    long the oldest event behind it has waited. `plan`: with `explain` only.
+    long the oldest event behind it has waited. `plan`: with `explain` only. `exact` is False where
+    `estimate` says how the figures were estimated: what a rollup answers is exact all the same.
     """
 
     position: int
@@ -46,6 +48,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     exact: bool = True
     success: bool = True
     plan: Steps | UnsetType = UNSET
+    estimate: Estimate | UnsetType = UNSET
 
 
 A = TypeVar("A", bound=Answer)
@@ -129,6 +132,9 @@ async def begin(
     chosen = None
     if tree is not None:
         chosen = await chosen_persons(adapters, app_number, tree, past)
+    if isinstance(question, Ranged) and question.estimate is not None:
+        whole = chosen or Among(None, {})
+        chosen = whole._replace(percent=question.estimate)
     return Moment(
         request,
         adapters,
@@ -153,11 +159,14 @@ async def respond(
     """`ask` answers a question with the fields that `kind` has beside those of Answer; `tabled`
     makes a table of `data`, one of these.
     """
-    found = await ask(question)
+    found, is_exact = await _estimated(question, ask)
     earlier = None
     if question.compare:
-        earlier = (await ask(previous(question, within)))["data"]
+        before, was_exact = await _estimated(previous(question, within), ask)
+        earlier, is_exact = before["data"], is_exact and was_exact
     told = moment.told()
+    if question.estimate is not None and not is_exact:
+        told |= {"exact": False, "estimate": estimate(question.estimate)}
     if question.format == "csv":
         periods = {"current": found["data"]} | ({"previous": earlier} if earlier else {})
         tables = {name: tabled(data) for name, data in periods.items()}
@@ -167,5 +176,19 @@ async def respond(
     return Response(kind(**found, previous=earlier, **told))
 
 
+async def _estimated(
+    question: R, ask: Callable[[R], Awaitable[dict[str, Any]]]
+) -> tuple[dict[str, Any], bool]:
+    """What `ask` finds, for all persons, and whether it is exact."""
+    found = await ask(question)
+    if question.estimate is None or found.get("source", "rows") != "rows":
+        return found, True
+    return found | {"data": scaled(found["data"], question.estimate)}, False
+
+
 def _headers(told: Mapping[str, Any]) -> dict[str, str]:
-    return {f"x-{name.replace('_', '-')}": str(value) for name, value in told.items()}
+    headers = {name: value for name, value in told.items() if name not in {"exact", "estimate"}}
+    if "estimate" in told:
+        headers |= {"exact": "false", "estimate_percent": told["estimate"].percent}
+        headers |= {"margin_factor": told["estimate"].margin_factor}
+    return {f"x-{name.replace('_', '-')}": str(value) for name, value in headers.items()}

@@ -93,3 +93,44 @@ def test_a_value_with_commas_and_quotes_comes_back(ask):
     answer = ask("trends", format="csv", breakdown={"property": "plan"})
     row = next(csv.DictReader(io.StringIO(answer.text)))
     assert row["series"] == json.loads(row["series_value"]) == 'a "b", c'
+
+
+ESTIMATED = {**KINDS, "trends": {"measure": "unique", "event": "view", "interval": "day"}}
+
+
+@pytest.mark.parametrize("kind", ESTIMATED)
+def test_an_estimate_says_that_it_is_one(ask, shop, kind):
+    """Of half a day: no rollup knows it."""
+    asked = {**ESTIMATED[kind], "from": "2026-03-02T00:00:01+01:00", "estimate": 50}
+    asked |= {"to": "2026-03-03T00:00:00+01:00"}
+    answer = ask(kind, **asked, compare="previous").json()
+    assert answer["exact"] is False
+    assert answer["estimate"] == {"percent": 50.0, "margin_factor": 1.96}
+    table = ask(kind, **asked, format="csv")
+    assert table.headers["x-exact"] == "false"
+    assert table.headers["x-estimate-percent"] == "50.0"
+    assert table.headers["x-margin-factor"] == "1.96"
+    whole = ask(kind).json()
+    assert (whole["exact"], "estimate" in whole) == (True, False)
+
+
+def test_what_a_rollup_answers_is_exact_all_the_same(ask):
+    asked = {"measure": "unique", "timezone": "UTC"}
+    answer = ask("trends", **asked, estimate=10).json()
+    assert (answer["source"], answer["exact"], "estimate" in answer) == ("day", True, False)
+    assert answer["data"] == ask("trends", **asked).json()["data"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("funnels", {"estimate": 0.5}),
+        ("paths", {"estimate": 51}),
+        ("trends", {"estimate": 10, "measure": "total"}),
+        ("trends", {"estimate": 10, "measure": "per_person"}),
+    ],
+)
+def test_what_can_not_be_estimated_is_refused(shop, problem, kind, fields):
+    url, headers = f"/v1/analytics/{kind}", shop.bearer(shop.secret_key)
+    answer = shop.http.post(url, headers=headers, json={**RANGE, **KINDS[kind], **fields})
+    problem(answer, 400, "INVALID_REQUEST", field="estimate")
