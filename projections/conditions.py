@@ -23,14 +23,15 @@ _SEARCHES = {
 
 
 class Parameters(dict[str, object]):
-    """Collects values, named prefix0, prefix1, ..., and gives back what stands for each in SQL.
-    `now`: what relative dates are reckoned from; None: the engine's clock.
+    """Collects values, named prefix0, prefix1, ..., and gives back what stands for each in SQL, for
+    the same value the same. `now`: what relative dates are reckoned from; None: the engine's clock.
     """
 
     def __init__(self, prefix: str = "p", *, now: datetime | None = None) -> None:
         super().__init__()
         self._prefix = prefix
         self._now = now
+        self._known: dict[tuple[str, str], str] = {}
 
     @property
     def now(self) -> str:
@@ -52,9 +53,12 @@ class Parameters(dict[str, object]):
         return self._bound(value, kind)
 
     def _bound(self, value: object, kind: str) -> str:
-        name = f"{self._prefix}{len(self)}"
-        self[name] = value
-        return f"{{{name}:{kind}}}"
+        key = kind, repr(value)
+        if key not in self._known:
+            name = f"{self._prefix}{len(self)}"
+            self[name] = value
+            self._known[key] = f"{{{name}:{kind}}}"
+        return self._known[key]
 
 
 def column(name: str) -> str | None:

@@ -19,7 +19,7 @@ from infrastructure.settings import Settings
 from infrastructure.telemetry import serve_metrics
 
 PACE_SECONDS = 0.5  # from one round to the next, at least
-_REST = 1.0  # times as long as a round took
+_REST = 0.5  # times as long as a round took
 _LONGEST_PAUSE = 5.0
 _WAIT_SECONDS = 0.1  # for a read model that is behind
 _STAND_BY_SECONDS = 2.0

@@ -6,6 +6,8 @@ traits from person_traits. The tree is then an algebra of bitmaps. A clause that
 somebody who did nothing is asked the other way round: all persons but those of whom it does not.
 """
 
+import functools
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
@@ -49,15 +51,18 @@ _NOBODY = Person(0, {}, ())
 
 
 class _OfEvents(NamedTuple):
-    """A clause on single events. `columns` of a number, joined to those of a person; `holds` is
-    about the latter.
-    """
+    """A clause on single events. `columns` of a person, which `holds` is about."""
 
     step: Step
     within: Bounds
     columns: Mapping[str, str]
-    joined: Mapping[str, str]
     holds: str
+
+
+def _both(one: Bounds, other: Bounds) -> Bounds:
+    lows = one.low, other.low
+    low = None if None in lows else min(filter(None, lows))
+    return Bounds(low, max(one.high, other.high))
 
 
 class Building:
@@ -66,6 +71,7 @@ class Building:
         self._asked = asked
         self._known: dict[bytes, str] = {}  # clause, as JSON -> its bitmap
         self._of_events: dict[str, _OfEvents] = {}
+        self._of_rows: dict[str, str] = {}  # SQL on a row of events -> its name
         self._of_traits: dict[str, str] = {}
         self._others: list[str] = []
 
@@ -169,43 +175,58 @@ class Building:
         return f"SELECT {bitmaps} FROM ({rows})"
 
     def _events(self) -> str:
+        """What several clauses say of a row has one name, and so is planned and reckoned once."""
         clauses = self._of_events
         columns = [f"{sql} AS {n}" for c in clauses.values() for n, sql in c.columns.items()]
-        joined = [f"{sql} AS {n}" for c in clauses.values() for n, sql in c.joined.items()]
         bitmaps = [
             f"groupBitmapStateIf(person, {clause.holds}) AS {name}"
             for name, clause in clauses.items()
         ]
-        rows = (
-            f"SELECT pid0, {', '.join(columns)} FROM {self._asked.tables.events}"
-            f" WHERE {self._needed([(c.step, c.within) for c in clauses.values()])} GROUP BY pid0"
-        )
         who = person(self._asked.app_number, self._asked.map_at)
-        rows = f"SELECT {who} AS person, {', '.join(joined)} FROM ({rows}) GROUP BY person"
+        named = ", ".join(f"{sql} AS {name}" for sql, name in self._of_rows.items())
+        rows = (
+            f"SELECT {who} AS person, {named} FROM {self._asked.tables.events}"
+            f" WHERE {self._needed([(c.step, c.within) for c in clauses.values()])}"
+        )
+        rows = f"SELECT person, {', '.join(columns)} FROM ({rows}) GROUP BY person"
         return f"SELECT {', '.join(bitmaps)} FROM ({rows})"
 
+    def _row(self, sql: str) -> str:
+        return self._of_rows.setdefault(sql, f"r{len(self._of_rows)}")
+
     def _needed(self, steps: Sequence[tuple[Step, Bounds]]) -> str:
-        """Which rows any of the steps reads: by event and time, which the index knows."""
+        """Which rows any of the steps reads, and perhaps more: by event and time, which the index
+        knows.
+        """
         asked = self._asked
         conditions = [f"app_number = {asked.app_number:d}", *up_to(asked.past)]
         if asked.among is not None:
             whose = numbers_of_rows(self._persons(), asked.app_number, asked.map_at)
             conditions.append(f"pid0 IN ({whose})")
-        lows = [limits.low for _, limits in steps]
-        low = None if None in lows else min(one for one in lows if one is not None)
-        conditions += within(low, max(limits.high for _, limits in steps))
-        ways = dict.fromkeys(" AND ".join(self._of_index(*step)) or "1" for step in steps)
-        if "1" not in ways:
-            conditions.append(f"({' OR '.join(f'({way})' for way in ways)})")
+        spans: dict[str | None, Bounds] = {}
+        for step, limits in steps:
+            spans[step.event] = _both(spans.get(step.event, limits), limits)
+        conditions += within(*functools.reduce(_both, spans.values()))
+        if None not in spans:
+            names: dict[Bounds, list[str]] = defaultdict(list)
+            for name, limits in spans.items():
+                names[limits].append(self.parameters.text(name or ""))
+            ways = (self._way(named, limits, len(names)) for limits, named in names.items())
+            conditions.append(f"({' OR '.join(ways)})")
         return " AND ".join(conditions)
 
-    def _of_index(self, step: Step, limits: Bounds) -> list[str]:
+    def _way(self, names: Sequence[str], limits: Bounds, ways: int) -> str:
+        named = f"event IN ({', '.join(names)})"
+        return f"({' AND '.join([named, *(within(*limits) if ways > 1 else ())])})"
+
+    def _step(self, step: Step, limits: Bounds) -> list[str]:
+        """What holds of a row that is the step; 1 where all are."""
         named = [] if step.event is None else [f"event = {self.parameters.text(step.event)}"]
-        return named + within(limits.low, limits.high)
+        times = [one for one in within(*limits) if one.startswith("ts")]
+        return [*named, *times, *all_of(step.where, self.parameters)] or ["1"]
 
     def _is_step(self, step: Step, limits: Bounds) -> str:
-        held = [*self._of_index(step, limits), *all_of(step.where, self.parameters)]
-        return f"({' AND '.join(held)})"
+        return f"({' AND '.join(self._step(step, limits))})"
 
     # --- clauses on single events --------------------------------------------------------------
 
@@ -213,40 +234,37 @@ class Building:
         step, now = Step(node.event, node.where), self._asked.now
         ever = bounds(None, now)
         limits = ever if isinstance(node, FirstDid | Stopped) else bounds(node.within, now)
-        here = self._is_step(step, limits)
-        n, m = f"n_{name}", f"m_{name}"
+        held = " AND ".join(map(self._row, self._step(step, limits)))
+        m = f"m_{name}"
         match node:
             case Did(times=times):
-                told = f"countIf({here})", f"sum({n})", often(times, m)
+                told = f"countIf({held})", often(times, m)
             case FirstDid(within=window):
-                held = lies_in(m, bounds(window, now))
-                told = f"min(if({here}, {_T}, {_NEVER}))", f"min({n})", held
+                first = f"min(if({held}, {self._row(_T)}, {_NEVER}))"
+                told = first, lies_in(m, bounds(window, now))
             case Stopped(last=last):
                 edge = micros_of(now - read_duration(last, "last"))
-                told = f"max(if({here}, {_T}, 0))", f"max({n})", f"{m} > 0 AND {m} < {edge}"
+                told = f"max(if({held}, {self._row(_T)}, 0))", f"{m} > 0 AND {m} < {edge}"
             case _:
-                return self._aggregate(node, _OfEvents(step, limits, {}, {}, here), name)
-        cell, joined, holds = told
-        return _OfEvents(step, limits, {n: cell}, {m: joined}, holds)
+                return self._aggregate(node, _OfEvents(step, limits, {}, held), name)
+        return _OfEvents(step, limits, {m: told[0]}, told[1])
 
     def _aggregate(self, node: Aggregate, clause: _OfEvents, name: str) -> _OfEvents:
-        n, m, k, q = (f"{letter}_{name}" for letter in "nmkq")
+        m, q = f"m_{name}", f"q_{name}"
         here = clause.holds
         if node.function == "count_distinct":
-            key, is_there = self._distinct(node.property)
-            columns = {n: f"uniqExactStateIf({key}, {here} AND {is_there})"}
-            joined = {m: f"toInt128(uniqExactMerge({n})) * 1000000"}
-            return clause._replace(columns=columns, joined=joined, holds=compared(node, m, "1"))
+            key, is_there = map(self._row, self._distinct(node.property))
+            columns = {m: f"toInt128(uniqExactIf({key}, {here} AND {is_there})) * 1000000"}
+            return clause._replace(columns=columns, holds=compared(node, m, "1"))
         json = raw(node.property, self.parameters)
-        here = f"{here} AND {is_number(json)}"
-        value = f"toInt128(round(JSONExtractFloat({json}) * 1000000.))"
+        here = f"{here} AND {self._row(is_number(json))}"
+        value = self._row(f"toInt128(round(JSONExtractFloat({json}) * 1000000.))")
         how = node.function if node.function in {"min", "max"} else "sum"
-        columns = {n: f"{how}If({value}, {here})", k: f"countIf({here})"}
-        joined = {m: f"{how}If({n}, {k} > 0)", q: f"sum({k})"}
+        columns = {m: f"{how}If({value}, {here})", q: f"countIf({here})"}
         holds = compared(node, m, f"toInt128({q})" if node.function == "avg" else "1")
         if node.function != "sum":
             holds = f"{q} > 0 AND {holds}"
-        return clause._replace(columns=columns, joined=joined, holds=holds)
+        return clause._replace(columns=columns, holds=holds)
 
     def _distinct(self, name: str) -> tuple[str, str]:
         """What tells values apart, and whether there is one that does."""
