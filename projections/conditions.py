@@ -184,10 +184,14 @@ def _one_of(json: str, values: Sequence[Any], parameters: Parameters) -> Iterato
     if any(isinstance(value, bool) for value in values):
         texts = {"'true'" if value else "'false'" for value in values if isinstance(value, bool)}
         yield f"{json} IN ({', '.join(sorted(texts))})"
-    strings = [parameters.text(value) for value in values if isinstance(value, str)]
-    if strings:
-        found = f"JSONExtractString({json}) IN ({', '.join(strings)})"
-        yield f"({_may_say(values, parameters)}startsWith({json}, '\"') AND {found})"
+    strings = [value for value in values if isinstance(value, str)]
+    if strings and all(map(_PLAIN.fullmatch, strings)):
+        # The engine has parsed what `json` is and written it again: plain text is as it stands.
+        found = ", ".join(parameters.text(f'"{value}"') for value in strings)
+        yield f"({_may_say(strings, parameters)}{json} IN ({found}))"
+    elif strings:
+        found = f"JSONExtractString({json}) IN ({', '.join(map(parameters.text, strings))})"
+        yield f"(startsWith({json}, '\"') AND {found})"
     numbers = [
         parameters.number(value)
         for value in values
@@ -199,12 +203,11 @@ def _one_of(json: str, values: Sequence[Any], parameters: Parameters) -> Iterato
         yield f"({is_number(json)} AND {found})"
 
 
-def _may_say(values: Sequence[Any], parameters: Parameters) -> str:
+def _may_say(wanted: Sequence[str], parameters: Parameters) -> str:
     """A cheap look at the whole text, which spares most rows from being parsed: in JSON plain
     characters stand as themselves, or as escapes that begin with a backslash and a u.
     """
-    wanted = [value for value in values if isinstance(value, str)]
-    if len(wanted) > _MAX_SEARCHED or not all(map(_PLAIN.fullmatch, wanted)):
+    if len(wanted) > _MAX_SEARCHED:
         return ""
     searched = ", ".join(map(parameters.text, wanted))
     return f"multiSearchAny(properties, ['\\\\u', {searched}]) AND "
