@@ -87,7 +87,7 @@ def running_engine(kept: str | None = None) -> Iterator[AnalyticsEngine]:
         process = subprocess.Popen(
             [sys.executable, *ENGINE], env=environment, stdout=subprocess.DEVNULL
         )
-        engine = AnalyticsEngine(url)
+        engine = AnalyticsEngine(url, timeout_seconds=3_600)
         try:
             wait_for(engine, process)
             yield engine
