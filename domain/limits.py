@@ -55,6 +55,7 @@ MAX_SEGMENT_DEPTH = 5  # of segments that name segments
 MAX_LIST_CHANGES = 1000  # ids that one request adds to a static list and removes from it
 MAX_SAMPLE = 100  # persons of a preview
 MAX_EXPLAINED_EVENTS = 50_000  # of one person
+MAX_PREVIEWED_EVENTS = 500_000  # looked at for a preview of a merge, for each segment anew
 MAX_PAST_IDS = 200_000  # of an app, to list its people as they were
 MAX_WAIT_SECONDS = 10.0  # how long a query waits for its min_position
 

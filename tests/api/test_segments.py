@@ -144,3 +144,39 @@ def test_it_is_explained(shop):
     clause = told["clauses"]["parts"][0]
     assert (clause["holds"], clause["number"]) == (False, 1)
     assert [one["event"] for one in clause["evidence"]] == ["buy"]
+
+
+def test_members_are_asked_for_in_sql(shop, new_tenant):
+    segment = shop.made("In SQL")
+    changed = shop.done("POST", f"/{segment}/members", json={"add": ["ada", "joan"]})
+    asked = (
+        "SELECT p.distinct_ids AS ids FROM segments AS s JOIN people AS p"
+        " ON s.person_id = p.person_id WHERE s.segment = 'In SQL' ORDER BY ids"
+    )
+    told = shop.tenant.sql(asked, min_position=changed["position"]).json()["data"]
+    assert told == [{"ids": ["ada"]}, {"ids": ["joan"]}]
+    before = shop.tenant.sql(asked, known_at=changed["position"] - 1)
+    assert before.json()["data"] == []
+    assert new_tenant().sql("SELECT * FROM segments").json()["data"] == []
+
+
+def test_a_preview_of_a_merge_names_segments(new_tenant):
+    shop = Shop(new_tenant())
+    shop.tenant.sent({"user_id": "ada", "event_name": "buy"})
+    shop.tenant.sent({"anonymous_id": "phone", "event_name": "buy"})
+    twice = shop.made("Twice", "did buy at least 2 times")
+    once = shop.made("Once", f'did buy and not in segment "{twice}"')
+    asked = {"user_id": "ada", "alias_id": "phone"}
+    url = "/v1/users/merge-preview"
+    answer = shop.tenant.http.post(url, json=asked, headers=shop.headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["segments"] == [
+        {
+            "segment_id": once,
+            "name": "Once",
+            "kind": "live",
+            "before": ["ada", "phone"],
+            "after": [],
+        },
+        {"segment_id": twice, "name": "Twice", "kind": "live", "before": [], "after": ["ada"]},
+    ]
