@@ -47,6 +47,8 @@ MAX_PATTERN_SIZE = 1000  # with its repetitions written out; ClickHouse has no m
 MAX_RELATIVE_DAYS = 36_600  # of a date that is told from now: ages too
 MAX_CRITERIA_DEPTH = 8  # so that their JSON is within MAX_DEPTH
 MAX_CRITERIA_NODES = 100
+# With the segments that they name in their places: the engine nests clauses no deeper than 1000.
+MAX_EXPANDED_NODES = 300
 MAX_CRITERIA_CHARS = 20_000  # of their text form
 MAX_TIMES = 1_000_000  # that something was done
 MAX_SEED_CHARS = 100  # of a sample

@@ -32,7 +32,7 @@ from domain.errors import Conflict, Rejected
 from domain.limits import DEFAULT_PAGE, MAX_NAME_CHARS, MAX_NUMBER, MAX_SAMPLE
 from domain.metrics import Metric
 from domain.past import NOW
-from domain.segments import Changed, Segment
+from domain.segments import Changed, Segment, check_expanded
 from infrastructure.bootstrap import Adapters
 from infrastructure.reactor import state
 from infrastructure.segment_changes import one_at_a_time
@@ -332,7 +332,9 @@ async def preview_segment(
 
 def _preview(asked: Asked, tree: Tree, sample: int) -> Preview:
     with asked.connected() as connection:
-        query = query_of(look(asked, connection), tree, connection)
+        looked = look(asked, connection)
+        check_expanded(tree, {k: d.criteria for k, d in looked.definitions.items()})
+        query = query_of(looked, tree, connection)
         some = f"groupArraySample({max(sample, 1):d})(person)"
         sql = f"SELECT count(), {some} FROM ({query.sql})"
         ((count, persons),) = asked.ask(query._replace(sql=sql))
