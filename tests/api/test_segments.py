@@ -180,3 +180,30 @@ def test_a_preview_of_a_merge_names_segments(new_tenant):
         },
         {"segment_id": twice, "name": "Twice", "kind": "live", "before": [], "after": ["ada"]},
     ]
+
+
+def test_a_list_takes_out_all_of_a_person(new_tenant):
+    """Ada and her phone are added as two, and are one by the time that she is taken out."""
+    shop = Shop(new_tenant())
+    for user in ("ada", "grace"):
+        shop.tenant.sent({"user_id": user, "event_name": "buy"})
+    last = shop.tenant.sent({"anonymous_id": "phone", "event_name": "buy"})
+    listed = shop.made("Listed")
+    path = f"/{listed}/members"
+    body = {"add": ["ada", "phone", "grace"], "min_position": last}
+    assert shop.done("POST", path, json=body)["added"] == 3
+    link = {"user_id": "ada", "alias_id": "phone"}
+    assert shop.tenant.http.post("/v1/users/aliases", json=link, headers=shop.headers).is_success
+    head = shop.tenant.head()
+    asked = {"min_position": head}
+    shop.tenant.ask("/v1/users", **asked)
+    assert shop.members(listed, **asked) == ["ada", "grace"]
+    assert shop.done("GET", f"/{listed}", params=asked)["segment"]["members"] == 2
+    again = shop.done("POST", path, json={"add": ["phone"], "min_position": head})
+    assert (again["added"], again["removed"]) == (0, 0)
+    gone = shop.done("POST", path, json={"remove": ["ada"]})
+    assert gone["removed"] == 1
+    asked = {"min_position": gone["position"]}
+    assert shop.members(listed, **asked) == ["grace"]
+    assert shop.members(listed, known_at=head) == ["ada", "grace"]
+    assert shop.done("GET", f"/{listed}", params=asked)["segment"]["members"] == 1
