@@ -10,7 +10,8 @@ from litestar import Request, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from api.reading import Named, at_one_moment, find_id, names_of
+from api.reading import EVENTS, Named, at_one_moment, find_id, names_of
+from api.segments.previewing import SegmentTouched, segments_touched
 from api.shapes import check_body
 from api.user_ids import user_id_of
 from domain.erasures import BARRED
@@ -20,7 +21,7 @@ from domain.junk import is_junk
 from domain.limits import MAX_NUMBER, MAX_WAIT_SECONDS
 from infrastructure.analytics_engine import LIGHT
 from infrastructure.bootstrap import Adapters
-from projections import people, person_map
+from projections import people, person_map, segments
 from projections.apps import Caller
 from projections.people import what_if
 from projections.people.what_if import Ids, Tried
@@ -68,7 +69,8 @@ class MetricTouched(msgspec.Struct, frozen=True, kw_only=True):
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """What would come of it; nothing is written. `before`, `after`: the persons, those with most
     ids first, at most 100 of each; `cut`: links, at most 1000. `events_moving`: events that would
-    count for another person than now, by name in `metrics` (the 100 most frequent).
+    count for another person than now, by name in `metrics` (the 100 most frequent). `segments`:
+    those in which any of the persons told of is or would be; null: too many events to judge.
     """
 
     outcome: str
@@ -78,6 +80,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     after_total: int
     events_moving: int
     metrics: list[MetricTouched]
+    segments: list[SegmentTouched] | None
     cut: list[tuple[str, str]]
     cut_total: int
     position: int
@@ -95,7 +98,7 @@ async def preview_merge(
     check_body(await request.body(), AliasBody)
     asked = ids_in(data)
     await _refuse_erased(adapters, reader, asked)
-    position = await up_to_date(adapters)
+    position = await _up_to_date_all(adapters)
     tried = await asyncio.to_thread(_try_merge, adapters, reader, asked, force=data.force)
     return await asyncio.to_thread(_preview, adapters, reader, tried, position)
 
@@ -109,7 +112,7 @@ async def preview_unmerge(
 ) -> Preview:
     check_body(await request.body(), UnmergePreviewBody)
     names = names_of(data.user_id, "user_id")
-    position = await up_to_date(adapters)
+    position = await _up_to_date_all(adapters)
     wanted = await asyncio.to_thread(try_unmerge, adapters, reader, names, data)
     return await asyncio.to_thread(_preview, adapters, reader, wanted.tried, position)
 
@@ -153,6 +156,14 @@ async def up_to_date(adapters: Adapters) -> int:
     standing = await asyncio.to_thread(adapters.positions.of, people.name)
     reached = await adapters.following.reached(people.name, standing.head, seconds=MAX_WAIT_SECONDS)
     return reached.position
+
+
+async def _up_to_date_all(adapters: Adapters) -> int:
+    """The same of all that a preview tells of."""
+    position = await up_to_date(adapters)
+    for name in (EVENTS, segments.name):
+        await adapters.following.reached(name, position, seconds=MAX_WAIT_SECONDS)
+    return position
 
 
 def _try_merge(adapters: Adapters, reader: Caller, asked: IdsAsked, *, force: bool) -> Tried:
@@ -238,6 +249,7 @@ def _preview(adapters: Adapters, reader: Caller, tried: Tried, position: int) ->
         after_total=tried.after.total,
         events_moving=sum(row[1] for row in rows),
         metrics=[MetricTouched(event_name=name, events=count) for name, count in rows[:100]],
+        segments=segments_touched(adapters, reader.app_number or 0, tried),
         cut=tried.pairs[: what_if.MOST_PAIRS],
         cut_total=len(tried.pairs),
         position=position,

@@ -9,17 +9,18 @@ from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from api.analytics.answers import Answer, Moment, begin, respond
+from api.analytics.answers import CHOOSING, READ_MODEL, Answer, Moment, begin, respond
+from api.analytics.restriction import chosen_persons
 from api.analytics.trends import Trends, measure, table
 from api.metrics import MetricShown, Version, find, shown
 from api.parameters import given
-from api.time_machine import AsOf, KnownAt
+from api.time_machine import AsOf, KnownAt, reached
 from api.waiting import MinPosition
 from domain import trends
 from domain.buckets import Interval, Range
 from domain.limits import MAX_NAME_CHARS
 from domain.metric_values import Measured, question_of, series_of, whole
-from domain.metrics import Metric, Resolved, all_in, measured_in, resolve
+from domain.metrics import Metric, Resolved, all_in, measured_in, people_of, resolve
 from domain.moments import EXAMPLES
 from domain.questions import Breakdown
 from domain.trends import Question
@@ -126,8 +127,22 @@ async def measure_all(moment: Moment, resolved: Resolved, asked: Question) -> Me
     """Raises Rejected for what can't be asked of one of them."""
     found = {}
     for key, metric in measured_in(resolved).items():
-        found[key], _ = await measure(moment, question_of(metric, whole(resolved, asked)))
+        among = await _among(moment, metric)
+        found[key], _ = await measure(among, question_of(metric, whole(resolved, asked)))
     return found
+
+
+async def _among(moment: Moment, metric: Metric) -> Moment:
+    """Asked about the persons that the metric is about. Raises Rejected for a segment that was not
+    there then.
+    """
+    tree = people_of(metric.definition)
+    if tree is None:
+        return moment
+    adapters, past = moment.adapters, moment.past
+    await reached(adapters, (READ_MODEL, *CHOOSING), None, past)
+    chosen = await chosen_persons(adapters, moment.app_number, tree, past)
+    return moment._replace(chosen=chosen)
 
 
 ROUTES = (show_values,)

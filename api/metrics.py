@@ -1,6 +1,8 @@
 """Metrics: what is measured, under a name, in versions."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -18,11 +20,12 @@ from api.time_machine import KnownAt, reached, read_past
 from api.waiting import MinPosition
 from commands import metrics as commands
 from commands.metrics import Written
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict, NotFound, Rejected
 from domain.limits import DEFAULT_PAGE, MAX_METRICS, MAX_NAME_CHARS
-from domain.metrics import Change, Definition, NewMetric
+from domain.metrics import Change, Definition, NewMetric, checked_definition, segments_named
 from infrastructure.bootstrap import Adapters
-from projections import metrics
+from infrastructure.segment_changes import one_at_a_time
+from projections import metrics, segments
 from projections.apps import Caller
 from projections.metrics import Kept
 
@@ -91,7 +94,8 @@ async def create_metric(
         with adapters.engine.connect() as connection:
             if metrics.count_metrics(connection, _number(writer)) >= MAX_METRICS:
                 raise Conflict(f"an app has at most {MAX_METRICS} metrics; delete one first")
-        return commands.create_metric(adapters.streams, adapters.clock, own_app(writer), data)
+        with _with_segments(adapters, writer, data.definition):
+            return commands.create_metric(adapters.streams, adapters.clock, own_app(writer), data)
 
     return _answered(await asyncio.to_thread(create))
 
@@ -153,10 +157,31 @@ async def update_metric(
     data: JSONBody[Change],
 ) -> MetricAnswer:
     check_body(await request.body(), Change)
-    written = await asyncio.to_thread(
-        commands.update_metric, adapters.streams, adapters.clock, own_app(writer), metric_id, data
-    )
-    return _answered(written)
+
+    def update() -> Written:
+        app_id = own_app(writer)
+        with _with_segments(adapters, writer, data.definition):
+            return commands.update_metric(adapters.streams, adapters.clock, app_id, metric_id, data)
+
+    return _answered(await asyncio.to_thread(update))
+
+
+@contextmanager
+def _with_segments(
+    adapters: Adapters, writer: Caller, definition: Definition | None
+) -> Iterator[None]:
+    """Those that it names are there, and stay so meanwhile. Raises Rejected."""
+    named = segments_named(checked_definition(definition)) if definition else frozenset()
+    if not named:
+        yield
+        return
+    app_number = _number(writer)
+    with one_at_a_time(adapters.engine, adapters.positions, app_number) as connection:
+        there = set(map(str, segments.find_definitions(connection, app_number)))
+        if named - there:
+            issue = f"there is no segment {min(named - there)}"
+            raise Rejected("definition.segment", issue)
+        yield
 
 
 @delete("/v1/metrics/{metric_id:uuid}", status_code=200)

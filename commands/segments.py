@@ -95,7 +95,7 @@ def _moves(
     made: list[segments.SegmentEntered | segments.SegmentLeft] = []
     kinds = ((segments.SegmentEntered, change.add), (segments.SegmentLeft, change.remove))
     for kind, persons in kinds:
-        if persons:
+        for first in range(0, len(persons), segments.MAX_PERSONS):
             event = kind(
                 originator_id=segments.membership_stream(segment.id),
                 originator_version=change.version + len(made) + 1,
@@ -106,7 +106,7 @@ def _moves(
                 at_position=change.position,
                 at=now,
                 cause="list",
-                persons=tuple(persons),
+                persons=tuple(persons[first : first + segments.MAX_PERSONS]),
             )
             made.append(event)
     return made

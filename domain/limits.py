@@ -47,6 +47,8 @@ MAX_PATTERN_SIZE = 1000  # with its repetitions written out; ClickHouse has no m
 MAX_RELATIVE_DAYS = 36_600  # of a date that is told from now: ages too
 MAX_CRITERIA_DEPTH = 8  # so that their JSON is within MAX_DEPTH
 MAX_CRITERIA_NODES = 100
+# With the segments that they name in their places: the engine nests clauses no deeper than 1000.
+MAX_EXPANDED_NODES = 300
 MAX_CRITERIA_CHARS = 20_000  # of their text form
 MAX_TIMES = 1_000_000  # that something was done
 MAX_SEED_CHARS = 100  # of a sample
@@ -55,6 +57,7 @@ MAX_SEGMENT_DEPTH = 5  # of segments that name segments
 MAX_LIST_CHANGES = 1000  # ids that one request adds to a static list and removes from it
 MAX_SAMPLE = 100  # persons of a preview
 MAX_EXPLAINED_EVENTS = 50_000  # of one person
+MAX_PREVIEWED_EVENTS = 500_000  # looked at for a preview of a merge, for each segment anew
 MAX_PAST_IDS = 200_000  # of an app, to list its people as they were
 MAX_WAIT_SECONDS = 10.0  # how long a query waits for its min_position
 

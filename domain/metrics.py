@@ -9,6 +9,7 @@ import msgspec
 
 from domain.aggregates import Event, checked_name
 from domain.conditions import Where, check_all
+from domain.conditions.tree import Tree, needs
 from domain.errors import Conflict, Rejected
 from domain.formulas import NAME, Formula, parse
 from domain.limits import (
@@ -18,13 +19,14 @@ from domain.limits import (
     MAX_FORMULA_SIZE,
 )
 from domain.measures import Measure, Measured, check_measure
-from domain.questions import check_event
+from domain.questions import check_event, people_meant, read_criteria
 
 
 class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Either what trends measure (`measure` of events that are called `event` and for which `where`
-    holds; left out: total, of all), or `formula` (domain/formulas.py), whose names are those of
-    `metrics`: name -> metric id.
+    holds; left out: total, of all) and of those persons of whom `criteria`, a tree or its text, and
+    `segment`, an id, hold; or `formula` (domain/formulas.py), whose names are those of `metrics`:
+    name -> metric id.
     """
 
     event: str | None = None
@@ -33,6 +35,19 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     where: tuple[Where, ...] = ()
     formula: str | None = None
     metrics: dict[str, UUID] = {}
+    criteria: Tree | str | None = None
+    segment: str | None = None
+
+
+def people_of(definition: Definition) -> Tree | None:
+    """What must hold of a person whose events count; None: they all do. Raises Rejected."""
+    return people_meant(definition.criteria, definition.segment)
+
+
+def segments_named(definition: Definition) -> frozenset[str]:
+    """Ids, of a definition that was checked."""
+    tree = people_of(definition)
+    return frozenset() if tree is None else needs(tree).segments
 
 
 def measured(definition: Definition) -> Measured:
@@ -96,7 +111,7 @@ def create_metric(
     wanted: NewMetric, *, metric_id: UUID, app_id: UUID, now: datetime
 ) -> MetricCreated:
     """What the formula names is for `resolve` to check."""
-    check_definition(wanted.definition)
+    definition = checked_definition(wanted.definition)
     return MetricCreated(
         originator_id=metric_id,
         originator_version=1,
@@ -104,7 +119,7 @@ def create_metric(
         app_id=app_id,
         name=checked_name(wanted.name),
         description=checked_description(wanted.description),
-        definition=wanted.definition,
+        definition=definition,
     )
 
 
@@ -114,8 +129,7 @@ def update_metric(metric: Metric, change: Change, *, now: datetime) -> MetricUpd
         raise Rejected("body", "changes nothing; give name, description or definition")
     name = metric.name if change.name is None else change.name
     described = metric.description if change.description is None else change.description
-    definition = change.definition or metric.definition
-    check_definition(definition)
+    definition = checked_definition(change.definition or metric.definition)
     return MetricUpdated(
         originator_id=metric.metric_id,
         originator_version=metric.version + 1,
@@ -175,13 +189,14 @@ def checked_description(text: str) -> str:
     return text.strip()
 
 
-def check_definition(definition: Definition) -> None:
-    """Raises Rejected, naming the field from `definition` on."""
+def checked_definition(definition: Definition) -> Definition:
+    """As it is kept: criteria as a tree. Raises Rejected, naming the field from `definition` on."""
     try:
         if definition.formula is not None:
             _check_formula(definition, definition.formula)
         else:
             _check_measuring(definition)
+        return msgspec.structs.replace(definition, criteria=read_criteria(definition.criteria))
     except Rejected as error:
         raise Rejected(f"definition.{error.field}", error.issue) from None
 
@@ -193,10 +208,11 @@ def _check_measuring(definition: Definition) -> None:
         check_event(definition.event, "event")
     check_measure(measured(definition), "day")
     check_all(definition.where)
+    people_of(definition)
 
 
 def _check_formula(definition: Definition, text: str) -> None:
-    for field in ("event", "measure", "property", "where"):
+    for field in ("event", "measure", "property", "where", "criteria", "segment"):
         if getattr(definition, field):
             raise Rejected(field, "is for a measure; the metrics that a formula names have theirs")
     _check_names(definition.metrics, parse(text).names)

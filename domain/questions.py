@@ -91,17 +91,27 @@ def _check_estimate(percent: float | None) -> None:
 
 def asked_people(question: Ranged) -> Tree | None:
     """What must hold of a person whose events count; None: they all do. Raises Rejected."""
-    tree = question.criteria
-    if isinstance(tree, str):
-        tree = parse(tree)
-    elif tree is not None:
-        check_criteria(tree)
-    if question.segment is None:
+    return people_meant(question.criteria, question.segment)
+
+
+def people_meant(criteria: Tree | str | None, segment: str | None) -> Tree | None:
+    """Both hold of each; None: all are meant. Raises Rejected."""
+    tree = read_criteria(criteria)
+    if segment is None:
         return tree
-    if not 1 <= len(question.segment) <= MAX_ID_CHARS or "\0" in question.segment:
+    if not 1 <= len(segment) <= MAX_ID_CHARS or "\0" in segment:
         raise Rejected("segment", f"must be an id of 1 to {MAX_ID_CHARS} characters")
-    member = Member(segment=question.segment)
+    member = Member(segment=segment)
     return member if tree is None else AllOf(conditions=(member, tree))
+
+
+def read_criteria(criteria: Tree | str | None) -> Tree | None:
+    """Of a text its tree. Raises Rejected."""
+    if isinstance(criteria, str):
+        return parse(criteria)
+    if criteria is not None:
+        check_criteria(criteria)
+    return criteria
 
 
 def previous(question: R, within: Range) -> R:

@@ -7,10 +7,12 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from domain import aggregates
 from domain.aggregates import checked_name
+from domain.conditions.size import LEAF, Size, check_size, size_of
 from domain.conditions.tree import Tree, needs
 from domain.errors import Conflict, Rejected
-from domain.limits import MAX_DESCRIPTION_CHARS, MAX_SEGMENT_DEPTH, MAX_SEGMENTS
+from domain.limits import MAX_DESCRIPTION_CHARS, MAX_SEGMENTS
 
 Kind = Literal["live", "static"]
 Cause = Literal["created", "updated", "event", "time", "person", "list", "deleted"]
@@ -18,12 +20,9 @@ MAX_PERSONS = 1_000  # in one event
 _MEMBERSHIP = "membership"
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(aggregates.Event, frozen=True, kw_only=True):
     """`originator_id` is the segment's id, or its `membership_stream`."""
 
-    originator_id: UUID
-    originator_version: int
-    occurred_at: datetime
     app_id: UUID
 
 
@@ -195,24 +194,48 @@ def _described(text: str) -> str:
 
 
 def _check_nesting(segment_id: UUID, criteria: Tree | None, others: Definitions) -> None:
-    """That segments named are there, and that none comes back to itself. Raises Rejected."""
+    """That segments named are there, that none comes back to itself, and that neither this one nor
+    any that names it grows too large. Raises Rejected.
+    """
     named = frozenset() if criteria is None else needs(criteria).segments
     trees = {str(one): tree for one, tree in others.items()}
     for name in sorted(named):
         if name != str(segment_id) and name not in trees:
             raise Rejected("criteria", f"names the segment {name}, which is not there")
-    if _depth(str(segment_id), trees | {str(segment_id): criteria}, ()) > MAX_SEGMENT_DEPTH:
-        issue = f"names segments that name segments, more than {MAX_SEGMENT_DEPTH} deep"
-        raise Rejected("criteria", issue)
+    sizes = _Sizes(trees | {str(segment_id): criteria})
+    check_size(sizes.of(str(segment_id)))
+    before = _Sizes(trees)
+    for name in sorted(trees):
+        if sizes.of(name) != before.of(name):
+            check_size(sizes.of(name), f"of segment {name}, which names this one, would then")
 
 
-def _depth(name: str, trees: Mapping[str, Tree | None], above: tuple[str, ...]) -> int:
-    """How many segments are below each other, this one too."""
-    if name in above:
-        way = " names ".join((*above[above.index(name) :], name))
-        raise Rejected("criteria", f"lead round in a circle: {way}")
-    if len(above) > MAX_SEGMENT_DEPTH:
-        return len(above)
-    tree = trees.get(name)
-    named = () if tree is None else sorted(needs(tree).segments)
-    return 1 + max((_depth(one, trees, (*above, name)) for one in named), default=0)
+def check_expanded(criteria: Tree, others: Definitions) -> None:
+    """Of criteria that are no segment's: that they do not grow too large. Raises Rejected."""
+    check_size(size_of(criteria, _Sizes({str(one): tree for one, tree in others.items()}).of))
+
+
+class _Sizes:
+    """Of segments, each reckoned once. Raises Rejected where they lead round in a circle."""
+
+    def __init__(self, trees: Mapping[str, Tree | None]) -> None:
+        self._trees = trees
+        self._known: dict[str, Size] = {}
+        self._above: list[str] = []
+
+    def of(self, name: str) -> Size:
+        if name not in self._known:
+            self._known[name] = self._reckoned(name)
+        return self._known[name]
+
+    def _reckoned(self, name: str) -> Size:
+        if name in self._above:
+            way = " names ".join((*self._above[self._above.index(name) :], name))
+            raise Rejected("criteria", f"lead round in a circle: {way}")
+        tree = self._trees.get(name)
+        if tree is None:
+            return LEAF._replace(depth=1)
+        self._above.append(name)
+        nodes, depth = size_of(tree, self.of)
+        self._above.pop()
+        return Size(nodes, depth + 1)

@@ -21,8 +21,8 @@ _decode: Any = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def events_of(app_number: int, numbers: Sequence[int], needed: Needs, past: Past) -> Query:
-    """Rows for `read_event`: those that the criteria may look at, one more than
-    MAX_EXPLAINED_EVENTS at most.
+    """Rows for `read_event`, with the number of the sender behind: those that the criteria may look
+    at, one more than MAX_EXPLAINED_EVENTS at most.
     """
     parameters = Parameters()
     whose = ", ".join(f"{number:d}" for number in numbers)
@@ -33,14 +33,14 @@ def events_of(app_number: int, numbers: Sequence[int], needed: Needs, past: Past
     facts = ", ".join(f"toString({name})" for name in _FACTS)
     sql = (
         f"SELECT toUnixTimestamp64Micro(ts), event, properties, position, toString(event_id),"
-        f" [{facts}] FROM {TABLE} WHERE {' AND '.join(conditions)}"
+        f" [{facts}], pid0 FROM {TABLE} WHERE {' AND '.join(conditions)}"
         f" ORDER BY ts, position LIMIT {MAX_EXPLAINED_EVENTS + 1}"
     )
     return Query(sql, parameters)
 
 
 def read_event(row: Sequence[Any]) -> Event:
-    micros, name, properties, position, event_id, facts = row
+    micros, name, properties, position, event_id, facts, _ = row
     known: Mapping[str, str] = dict(zip(BUILT_IN, facts, strict=True))
     at = _EPOCH + timedelta(microseconds=micros)
     return Event(at, name, _decode(properties or "{}"), known, position, event_id)

@@ -22,7 +22,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from domain.metrics import Definition, Metric, MetricCreated, MetricDeleted, MetricUpdated
+from domain.metrics import (
+    Definition,
+    Metric,
+    MetricCreated,
+    MetricDeleted,
+    MetricUpdated,
+    segments_named,
+)
 from projections import apps
 from projections.projection import Recorded
 
@@ -163,15 +170,26 @@ def _after(place: tuple[Any, Any], last: tuple[str, UUID]) -> Any:
 
 def named_in(connection: Connection, app_number: int, metric_id: UUID) -> list[Metric]:
     """Metrics whose formula names this one."""
+    found = _mentioning(connection, app_number, metric_id)
+    return [one for one in found if metric_id in one.definition.metrics.values()]
+
+
+def _mentioning(connection: Connection, app_number: int, one: UUID) -> list[Metric]:
+    """Those whose definition has this id somewhere."""
     c = versions.c
     query: Select[Any] = select(versions).where(
         c.app_number == app_number,
         c.is_newest,
         ~c.is_deleted,
-        func.strpos(c.definition, str(metric_id)) > 0,
+        func.strpos(c.definition, str(one)) > 0,
     )
-    found = [_kept(row).metric for row in connection.execute(query)]
-    return [one for one in found if metric_id in one.definition.metrics.values()]
+    return [_kept(row).metric for row in connection.execute(query)]
+
+
+def measuring(connection: Connection, app_number: int, segment_id: UUID) -> list[Metric]:
+    """Metrics of the members of this segment."""
+    found = _mentioning(connection, app_number, segment_id)
+    return [one for one in found if str(segment_id) in segments_named(one.definition)]
 
 
 def count_metrics(connection: Connection, app_number: int) -> int:

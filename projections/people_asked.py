@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from domain.conditions.size import LEAF, check_size, size_of
 from domain.conditions.tree import AllOf, AnyOf, Member, Not, Tree
 from projections.criteria import Asked, members
 from projections.person_map import person, persons, scalars
@@ -78,7 +79,8 @@ def bound(parameters: Mapping[str, object], chosen: Among | None) -> dict[str, o
 
 def resolved(tree: Tree, find: Callable[[str], Segment]) -> tuple[Tree, dict[str, Sequence[int]]]:
     """The tree with the criteria of live segments in their place, and the members of static ones.
-    `find` raises for a segment that is not there; none is a member of itself.
+    `find` raises for a segment that is not there; none is a member of itself. Raises Rejected where
+    the tree grows too large.
     """
     lists: dict[str, Sequence[int]] = {}
 
@@ -97,4 +99,6 @@ def resolved(tree: Tree, find: Callable[[str], Segment]) -> tuple[Tree, dict[str
             case _:
                 return node
 
-    return put(tree), lists
+    whole = put(tree)
+    check_size(size_of(whole, lambda _: LEAF))
+    return whole, lists

@@ -5,9 +5,20 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    ScalarSelect,
+    Select,
+    case,
+    exists,
+    func,
+    select,
+)
 
 from domain.past import Past
+from projections.people.tables import distinct_ids
 from projections.segments import changes, definitions, members, segments
 
 
@@ -26,12 +37,48 @@ class Shown(NamedTuple):
 def _shown(app_number: int) -> Select[Any]:
     s, d = segments.c, definitions.c
     of = (d.app_number == s.app_number) & (d.segment_id == s.segment_id) & (d.version == s.version)
-    names = (d.description, d.criteria, s.version, s.created_at, s.updated_at, s.members)
+    names = (d.description, d.criteria, s.version, s.created_at, s.updated_at)
+    # From a live one a number leaves when another person has it; a list keeps what was added.
+    persons = case((s.kind == "static", s.members - _doubled()), else_=s.members)
     return (
-        select(s.segment_id, s.kind, s.name, *names)
+        select(s.segment_id, s.kind, s.name, *names, persons.label("members"))
         .join(definitions, of)
         .where(s.app_number == app_number, s.deleted_position.is_(None))
     )
+
+
+def _doubled() -> ScalarSelect[int]:
+    """How many numbers of the list are there beside another one of the same person."""
+    m, d, s = members.alias("listed"), distinct_ids.alias("whose"), segments.c
+    return (
+        select(func.count())
+        .select_from(m)
+        .join(d, (d.c.app_number == m.c.app_number) & (d.c.number == m.c.person))
+        .where(
+            m.c.app_number == s.app_number,
+            m.c.segment_id == s.segment_id,
+            d.c.person < d.c.number,
+            ~_is_first(m, d),
+        )
+        .correlate(segments)
+        .scalar_subquery()
+    )
+
+
+def _is_first(m: FromClause, d: FromClause) -> ColumnElement[bool]:
+    """Of a number `m` of a segment, whose person `d` tells: no lower one of the person is in it."""
+    others, ids = members.alias("others"), distinct_ids.alias("theirs")
+    lower = (
+        select(others.c.person)
+        .join(ids, (ids.c.app_number == others.c.app_number) & (ids.c.number == others.c.person))
+        .where(
+            ids.c.app_number == m.c.app_number,
+            ids.c.person == d.c.person,
+            ids.c.number < d.c.number,
+            others.c.segment_id == m.c.segment_id,
+        )
+    )
+    return ~exists(lower.correlate(m, d))
 
 
 def find_segment(connection: Connection, app_number: int, segment_id: UUID) -> Shown | None:
@@ -71,15 +118,34 @@ class MemberRow(NamedTuple):
 def list_members(
     connection: Connection, app_number: int, segment_id: UUID, *, after: int, limit: int
 ) -> list[MemberRow]:
-    """By number."""
-    m = members.c
+    """By number. A person of whom a list has several is told of once, at the lowest of them, with
+    the entry that was made first.
+    """
+    m, d = members.alias("listed"), distinct_ids.alias("whose")
     query = (
-        select(m.person, m.since_position, m.since_at)
-        .where(m.app_number == app_number, m.segment_id == segment_id, m.person > after)
-        .order_by(m.person)
+        select(m.c.person, m.c.since_position, m.c.since_at, d.c.person.label("of"))
+        .join(d, (d.c.app_number == m.c.app_number) & (d.c.number == m.c.person))
+        .where(m.c.app_number == app_number, m.c.segment_id == segment_id, m.c.person > after)
+        .where((d.c.person == d.c.number) | _is_first(m, d))
+        .order_by(m.c.person)
         .limit(limit)
     )
-    return [MemberRow(*row) for row in connection.execute(query)]
+    rows = connection.execute(query).all()
+    first = _first_entries(connection, app_number, segment_id, [row.of for row in rows])
+    return [MemberRow(row.person, *first[row.of]) for row in rows]
+
+
+def _first_entries(
+    connection: Connection, app_number: int, segment_id: UUID, persons: Sequence[int]
+) -> dict[int, tuple[int, datetime]]:
+    m, d = members.c, distinct_ids.c
+    query = (
+        select(d.person, func.min(m.since_position), func.min(m.since_at))
+        .join(distinct_ids, (d.app_number == m.app_number) & (d.number == m.person))
+        .where(m.app_number == app_number, m.segment_id == segment_id, d.person.in_(persons))
+        .group_by(d.person)
+    )
+    return {person: (position, at) for person, position, at in connection.execute(query)}
 
 
 def find_members(

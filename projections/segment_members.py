@@ -60,9 +60,11 @@ def _of_segment(
     return Query(person_map.listed(numbers, asked.app_number, asked.map_at), {})
 
 
-def listed_query(persons: list[int]) -> Query:
-    numbers = ", ".join(f"{one:d}" for one in persons)
-    return Query(f"SELECT arrayJoin(CAST([{numbers}], 'Array(UInt64)')) AS person", {})
+def listed_query(numbers: list[int], app_number: int, known_at: int | None) -> Query:
+    """Rows: (person), each whose number is listed once."""
+    persons = person_map.listed(numbers, app_number, known_at)
+    scalars = person_map.scalars(app_number, known_at)
+    return Query(f"WITH {scalars} SELECT DISTINCT person FROM ({persons})", {})
 
 
 def _renamed(query: Query, prefix: str) -> tuple[str, dict[str, object]]:

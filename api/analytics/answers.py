@@ -26,7 +26,7 @@ from projections.people_asked import Among
 from projections.rollups import Plan
 
 READ_MODEL = "events"
-_CHOOSING = (people.name, segments.name)
+CHOOSING = (people.name, segments.name)
 
 
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +126,7 @@ async def begin(
     """
     past = await read_past(adapters, question.known_at, question.as_of)
     tree = asked_people(question) if isinstance(question, Ranged) else None
-    models = (READ_MODEL, *also) if tree is None else (READ_MODEL, *_CHOOSING, *also)
+    models = (READ_MODEL, *also) if tree is None else (READ_MODEL, *CHOOSING, *also)
     standing = await reached(adapters, models, question.min_position, past)
     started, app_number = time.perf_counter(), reader.app_number or 0
     chosen = None

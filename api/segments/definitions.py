@@ -1,6 +1,7 @@
 """Creating, reading, changing and deleting segments, and seeing beforehand who would be in."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -27,14 +28,15 @@ from api.time_machine import reached
 from api.waiting import MinPosition
 from commands import segments as commands
 from domain.conditions.tree import Tree
-from domain.errors import Rejected
+from domain.errors import Conflict, Rejected
 from domain.limits import DEFAULT_PAGE, MAX_NAME_CHARS, MAX_NUMBER, MAX_SAMPLE
+from domain.metrics import Metric
 from domain.past import NOW
-from domain.segments import Changed, Segment
+from domain.segments import Changed, Segment, check_expanded
 from infrastructure.bootstrap import Adapters
 from infrastructure.reactor import state
 from infrastructure.segment_changes import one_at_a_time
-from projections import people, segment_lists, segments
+from projections import metrics, people, segment_lists, segments
 from projections.apps import Caller
 from projections.segment_lists import Shown
 
@@ -224,9 +226,19 @@ def delete_segment(
     app = writer.app_number or 0
     with one_at_a_time(adapters.engine, adapters.positions, app) as connection:
         segment = commands.find(adapters.streams, writer.app_id, segment_id)
+        _refuse_measured(metrics.measuring(connection, app, segment_id))
         others = {k: d.criteria for k, d in segments.find_definitions(connection, app).items()}
         position = commands.delete(adapters.streams, adapters.clock, segment, others)
     return Deleted(position=position)
+
+
+def _refuse_measured(naming: Sequence[Metric]) -> None:
+    if naming:
+        names = ", ".join(one.name for one in naming[:5])
+        raise Conflict(
+            f"its members are measured by {names}; change these first",
+            metrics=[str(one.metric_id) for one in naming],
+        )
 
 
 @get(["/v1/segments/{segment_id:uuid}", "/v1/audiences/{segment_id:uuid}"])
@@ -320,7 +332,9 @@ async def preview_segment(
 
 def _preview(asked: Asked, tree: Tree, sample: int) -> Preview:
     with asked.connected() as connection:
-        query = query_of(look(asked, connection), tree, connection)
+        looked = look(asked, connection)
+        check_expanded(tree, {k: d.criteria for k, d in looked.definitions.items()})
+        query = query_of(looked, tree, connection)
         some = f"groupArraySample({max(sample, 1):d})(person)"
         sql = f"SELECT count(), {some} FROM ({query.sql})"
         ((count, persons),) = asked.ask(query._replace(sql=sql))

@@ -44,7 +44,7 @@ from infrastructure.bootstrap import Adapters
 from infrastructure.segment_changes import one_at_a_time
 from projections import people, segment_lists, segments
 from projections.apps import Caller
-from projections.people.whose import find_whose
+from projections.people.whose import Whose, find_whose
 from projections.segment_lists import MemberRow
 from projections.segment_members import listed_query
 
@@ -162,20 +162,18 @@ def _page(
             checked_segment(segment_lists.find_segment(connection, app, segment_id))
             rows = segment_lists.list_members(connection, app, segment_id, after=after, limit=limit)
         else:
-            rows = [
-                MemberRow(person, 0, asked.adapters.clock())
-                for person in _then(asked, connection, segment_id, after, limit)
-            ]
+            then = _then(asked, connection, segment_id, after, limit)
+            rows = [MemberRow(person, 0, asked.adapters.clock()) for person in then]
         names = user_ids(connection, app, [row.person for row in rows])
     now = asked.past == NOW
     shown = [
         MemberShown(
-            user_id=names[row.person],
-            since_at=row.since_at if now else None,
-            since_position=row.since_position if now else None,
+            user_id=names[person],
+            since_at=since_at if now else None,
+            since_position=since_position if now else None,
         )
-        for row in rows
-        if row.person in names
+        for person, since_position, since_at in rows
+        if person in names
     ]
     return [row.person for row in rows], shown
 
@@ -185,7 +183,7 @@ def _then(asked: Asked, connection: Any, segment_id: UUID, after: int, limit: in
     definition = definition_of(looked, segment_id)
     if definition.criteria is None:
         listed = segment_lists.members_then(connection, asked.app_number, segment_id, asked.past)
-        query = listed_query(listed)
+        query = listed_query(listed, asked.app_number, asked.past.known_at)
     else:
         query = query_of(looked, definition.criteria, connection)
     sql = (
@@ -361,35 +359,37 @@ def _change(adapters: Adapters, writer: Caller, segment_id: UUID, data: ListBody
     with one_at_a_time(adapters.engine, adapters.positions, app) as connection:
         segment = commands.find(adapters.streams, writer.app_id, segment_id)
         add, nobody = _persons(connection, app, data.add, "add")
-        remove, others = _persons(connection, app, data.remove, "remove")
-        if add & remove:
+        remove, nobody_else = _persons(connection, app, data.remove, "remove")
+        if {one.person for one in add} & {one.person for one in remove}:
             raise Rejected("remove", "names a person whom `add` names too")
         current = segments.current_members(connection, app, segment_id)
+        new = {one.person for one in add if current.isdisjoint(one.numbers)}
+        gone = {one.person for one in remove if not current.isdisjoint(one.numbers)}
         change = commands.ListChange(
-            sorted(add - current),
-            sorted(remove & current),
+            sorted(new),
+            sorted(current & {number for one in remove for number in one.numbers}),
             segments.membership_versions(connection, app).get(segment_id, 0),
             adapters.positions.of(segments.name).position,
         )
         position = commands.change_list(adapters.streams, adapters.clock, segment, change)
     return ListChanged(
-        added=len(change.add),
-        removed=len(change.remove),
-        unknown=[*nobody, *others],
+        added=len(new),
+        removed=len(gone),
+        unknown=[*nobody, *nobody_else],
         position=position,
     )
 
 
 def _persons(
     connection: Any, app: int, ids: Sequence[str], field: str
-) -> tuple[set[int], list[str]]:
+) -> tuple[set[Whose], list[str]]:
     """The persons, and the ids that nobody has."""
-    found: set[int] = set()
+    found: set[Whose] = set()
     unknown = []
     for place, one in enumerate(ids):
         names = names_of(one, f"{field}[{place}]")
         try:
-            found.add(find_named(names, lambda name: find_whose(connection, app, name)).person)
+            found.add(find_named(names, lambda name: find_whose(connection, app, name)))
         except NotFound:
             unknown.append(one)
     return found, unknown

@@ -35,10 +35,11 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Persons(NamedTuple):
-    """Of `total` persons the MOST_PERSONS that have most ids."""
+    """Of `total` persons the MOST_PERSONS that have most ids, and `numbers`: of each one's ids."""
 
     shown: list[Person]
     total: int
+    numbers: Sequence[Collection[int]] = ()
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,7 +221,7 @@ def _describe(
     for row in rows:
         told[network.person(row.number)].append(read_said(row))
     shown = [_person([names[n] for n in group], told[person]) for person, group in largest]
-    return Persons(shown, len(groups))
+    return Persons(shown, len(groups), [group for _, group in largest])
 
 
 def _person(ids: Sequence[Any], told: Iterable[Any]) -> Person:

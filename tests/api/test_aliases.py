@@ -232,10 +232,7 @@ def test_a_preview_says_what_a_merge_would_change_and_changes_nothing(shop):
     undone = shop.post("/v1/users/unmerge-preview", asked).json()
     assert undone["outcome"] == "unmerged"
     assert {p["user_id"] for p in undone["after"]} == {"ada", "phone"}
-    assert (undone["events_moving"], undone["metrics"]) in (
-        (0, []),
-        (4, [{"event_name": "seen", "events": 4}]),
-    )
+    assert (undone["events_moving"], undone["metrics"]) == (0, [])  # ada has sent none
     assert shop.user("ada")["messages"] == 7
 
 

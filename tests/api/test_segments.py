@@ -144,3 +144,66 @@ def test_it_is_explained(shop):
     clause = told["clauses"]["parts"][0]
     assert (clause["holds"], clause["number"]) == (False, 1)
     assert [one["event"] for one in clause["evidence"]] == ["buy"]
+
+
+def test_members_are_asked_for_in_sql(shop, new_tenant):
+    segment = shop.made("In SQL")
+    changed = shop.done("POST", f"/{segment}/members", json={"add": ["ada", "joan"]})
+    asked = (
+        "SELECT p.distinct_ids AS ids FROM segments AS s JOIN people AS p"
+        " ON s.person_id = p.person_id WHERE s.segment = 'In SQL' ORDER BY ids"
+    )
+    told = shop.tenant.sql(asked, min_position=changed["position"]).json()["data"]
+    assert told == [{"ids": ["ada"]}, {"ids": ["joan"]}]
+    before = shop.tenant.sql(asked, known_at=changed["position"] - 1)
+    assert before.json()["data"] == []
+    assert new_tenant().sql("SELECT * FROM segments").json()["data"] == []
+
+
+def test_a_preview_of_a_merge_names_segments(new_tenant):
+    shop = Shop(new_tenant())
+    shop.tenant.sent({"user_id": "ada", "event_name": "buy"})
+    shop.tenant.sent({"anonymous_id": "phone", "event_name": "buy"})
+    twice = shop.made("Twice", "did buy at least 2 times")
+    once = shop.made("Once", f'did buy and not in segment "{twice}"')
+    asked = {"user_id": "ada", "alias_id": "phone"}
+    url = "/v1/users/merge-preview"
+    answer = shop.tenant.http.post(url, json=asked, headers=shop.headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["segments"] == [
+        {
+            "segment_id": once,
+            "name": "Once",
+            "kind": "live",
+            "before": ["ada", "phone"],
+            "after": [],
+        },
+        {"segment_id": twice, "name": "Twice", "kind": "live", "before": [], "after": ["ada"]},
+    ]
+
+
+def test_a_list_takes_out_all_of_a_person(new_tenant):
+    """Ada and her phone are added as two, and are one by the time that she is taken out."""
+    shop = Shop(new_tenant())
+    for user in ("ada", "grace"):
+        shop.tenant.sent({"user_id": user, "event_name": "buy"})
+    last = shop.tenant.sent({"anonymous_id": "phone", "event_name": "buy"})
+    listed = shop.made("Listed")
+    path = f"/{listed}/members"
+    body = {"add": ["ada", "phone", "grace"], "min_position": last}
+    assert shop.done("POST", path, json=body)["added"] == 3
+    link = {"user_id": "ada", "alias_id": "phone"}
+    assert shop.tenant.http.post("/v1/users/aliases", json=link, headers=shop.headers).is_success
+    head = shop.tenant.head()
+    asked = {"min_position": head}
+    shop.tenant.ask("/v1/users", **asked)
+    assert shop.members(listed, **asked) == ["ada", "grace"]
+    assert shop.done("GET", f"/{listed}", params=asked)["segment"]["members"] == 2
+    again = shop.done("POST", path, json={"add": ["phone"], "min_position": head})
+    assert (again["added"], again["removed"]) == (0, 0)
+    gone = shop.done("POST", path, json={"remove": ["ada"]})
+    assert gone["removed"] == 1
+    asked = {"min_position": gone["position"]}
+    assert shop.members(listed, **asked) == ["grace"]
+    assert shop.members(listed, known_at=head) == ["ada", "grace"]
+    assert shop.done("GET", f"/{listed}", params=asked)["segment"]["members"] == 1

@@ -40,19 +40,22 @@ def _values(event: Any) -> Any:
     return json.loads(msgspec.json.encode(event))
 
 
-def _held(event: Any, values: dict[str, Any]) -> dict[str, Any]:
+def _held(event: Any, values: Any) -> Any:
     """The values of `event`, without those that are the defaults of fields that came after
-    `values` was written.
+    `values` was written, at whatever depth.
     """
+    if not isinstance(event, msgspec.Struct) or not isinstance(values, dict):
+        return _values(event)
     defaults = {
         field.name: _values(field.default)
         for field in msgspec.structs.fields(event)
         if field.default is not msgspec.NODEFAULT
     }
+    held = {name: getattr(event, name) for name in event.__struct_fields__}
     return {
-        name: value
-        for name, value in _values(event).items()
-        if name in values or name not in defaults or value != defaults[name]
+        name: _held(value, values.get(name))
+        for name, value in held.items()
+        if name in values or name not in defaults or _values(value) != defaults[name]
     }
 
 
