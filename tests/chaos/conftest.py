@@ -22,7 +22,7 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 STEADY_SECONDS = 3.2  # a little more than infrastructure/embedded/upkeep.py wants
-ROLES = ("api", "projector", "relay", "engine", "nats", "postgres")
+ROLES = ("api", "projector", "relay", "reactor", "engine", "nats", "postgres")
 
 
 class Checked(msgspec.Struct):
