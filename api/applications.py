@@ -30,6 +30,7 @@ from api import (
     users,
 )
 from api.auth import find_organisation, find_reader, find_writer
+from api.body import OpenedRequest
 from api.dialects.calls import CALLS
 from api.errors import HANDLERS
 from api.ingest import ingest_route
@@ -120,6 +121,7 @@ def _application(
             },
             exception_handlers=HANDLERS,
             openapi_config=described,
+            request_class=OpenedRequest,
             request_max_body_size=MAX_REQUEST_BYTES,
             logging_config=None,
         )

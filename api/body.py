@@ -5,6 +5,9 @@ posthog-js as text/plain. The body's first bytes decide.
 """
 
 import zlib
+from typing import Any
+
+from litestar import Request
 
 from domain.errors import Rejected, TooLarge
 from domain.limits import MAX_REQUEST_BYTES
@@ -44,6 +47,17 @@ def _inflated(raw: bytes) -> bytes:
     if body.startswith(_GZIP):
         raise Rejected("body", "is compressed twice; compress it once")
     return body
+
+
+class OpenedRequest(Request[Any, Any, Any]):
+    """Its body is what was sent before it was compressed. Raises TooLarge, Rejected."""
+
+    _opened: bytes | None = None
+
+    async def body(self) -> bytes:
+        if self._opened is None:
+            self._opened = open_body(await super().body(), self.headers.get("content-encoding"))
+        return self._opened
 
 
 def too_large() -> TooLarge:

@@ -78,3 +78,30 @@ def test_a_gzip_bomb_is_refused_without_unpacking_it(tenant_of_all, path, bomb):
     answer = tenant_of_all.send(bomb, path)
     assert answer.status_code == (413 if bomb is BOMB else 400)
     assert tenant_of_all.send(EVENT).status_code == 202
+
+
+QUESTION = json.dumps({"event": "E", "from": "2026-03-01", "to": "2026-03-02"}).encode()
+
+
+def asked(tenant, body, path="/v1/analytics/trends", **headers):
+    given = {**tenant.bearer(tenant.secret_key), **headers}
+    return tenant.http.post(path, content=body, headers=given)
+
+
+@pytest.mark.parametrize("headers", [{"Content-Encoding": "gzip"}, {}])
+def test_a_question_may_be_compressed(tenant_of_all, headers):
+    packed = gzip.compress(QUESTION)
+    answer = asked(tenant_of_all, packed, **headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["data"] == asked(tenant_of_all, QUESTION).json()["data"]
+    metric = gzip.compress(b'{"name": "packed", "definition": {}}')
+    assert asked(tenant_of_all, metric, "/v1/metrics", **headers).status_code == 201
+
+
+def test_a_question_that_is_damaged_or_too_large_is_refused(tenant_of_all, problem):
+    refused = asked(tenant_of_all, gzip.compress(QUESTION)[:-9])
+    assert "cut short" in problem(refused, 400, "INVALID_REQUEST", field="body")["issue"]
+    other = asked(tenant_of_all, QUESTION, **{"Content-Encoding": "br"})
+    problem(other, 400, "INVALID_REQUEST", field="Content-Encoding")
+    assert asked(tenant_of_all, BOMB).status_code == 413
+    assert asked(tenant_of_all, gzip.compress(BOMB, 9)).status_code == 400
