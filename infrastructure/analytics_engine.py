@@ -178,8 +178,10 @@ class AnalyticsEngine:
 
     def _make_dictionary(self, app_number: int) -> None:
         client = self._connected()
-        ids = client.query(person_map.HIGHEST, parameters={"app": app_number}).result_rows[0][0]
-        made = person_map.create_dictionary(app_number, database=self._database, ids=int(ids))
+        asked = {"app": app_number}
+        found = client.query(person_map.HIGHEST, parameters=asked, settings=dict(LIGHT))
+        ids = int(found.result_rows[0][0])
+        made = person_map.create_dictionary(app_number, database=self._database, ids=ids)
         client.command(made)
 
     def _connected(self) -> Client:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from infrastructure.analytics_engine import LIGHT, AnalyticsEngine
+from infrastructure.analytics_engine import LIGHT, AnalyticsEngine, EngineFailed
 from infrastructure.companion_tables import ROWS, last_position, make
 from projections import people
 from projections.person_map import (
@@ -75,7 +75,7 @@ class PersonWriter:
             name = dictionary(app)
             if self._recent[app] >= held.get(name, 0) * _RECENT_SHARE:
                 if name in held:  # else the first question makes it
-                    self._analytics.command(f"SYSTEM RELOAD DICTIONARY {name}")
+                    _reload(self._analytics, name)
                 del self._recent[app]
 
     def drop(self) -> None:
@@ -103,4 +103,14 @@ def _in_parts(
 def reload_dictionaries(analytics: AnalyticsEngine) -> None:
     """All that are in memory: their tables are other ones now."""
     for name, _ in analytics.query(DICTIONARIES, None, LIGHT).rows:
+        _reload(analytics, name)
+
+
+def _reload(analytics: AnalyticsEngine, name: str) -> None:
+    """Anew from the table; one that can't be, such as an array that has become too long, goes, and
+    the next question makes it as it has to be now.
+    """
+    try:
         analytics.command(f"SYSTEM RELOAD DICTIONARY {name}")
+    except EngineFailed:
+        analytics.command(f"DROP DICTIONARY IF EXISTS {name}")

@@ -93,3 +93,19 @@ def test_tables_of_another_log_are_looked_up_from_the_first_question_on(engine, 
     fresh.write(None, 50)
     assert asked(engine) == {**moved([], 0), 8: 2}
     assert dictionary(APP) in {name for name, _ in engine.query(DICTIONARIES).rows}
+
+
+def test_a_dictionary_that_has_become_too_small_is_made_anew(engine, log, monkeypatch):
+    monkeypatch.setattr(person_map, "_MOST_FLAT", 20)  # ids, of which the array takes twice as many
+    monkeypatch.setattr(person_writer, "_RECENT", 5)
+    writer = PersonWriter(engine)
+    writer.recover(uuid4())
+    layout = f"SELECT type FROM system.dictionaries WHERE name = '{dictionary(APP)}'"
+    for position, number in ((10, 9), (20, 250)):
+        log.extend((APP, number + n, position, 1) for n in range(6))
+        writer.write(None, position)
+        assert asked(engine) == moved(log, position)
+        (found,) = {
+            row[0] for row in engine.query(f"{layout} AND database = currentDatabase()").rows
+        }
+        assert found == ("Flat" if position == 10 else "HashedArray")
