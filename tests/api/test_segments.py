@@ -207,3 +207,24 @@ def test_a_list_takes_out_all_of_a_person(new_tenant):
     assert shop.members(listed, **asked) == ["grace"]
     assert shop.members(listed, known_at=head) == ["ada", "grace"]
     assert shop.done("GET", f"/{listed}", params=asked)["segment"]["members"] == 1
+
+
+def test_sql_reads_who_is_in_a_segment(shop):
+    listed = shop.made("asked in SQL", kind="static")
+    changed = shop.done("POST", f"/{listed}/members", json={"add": ["ada", "joan"]})
+
+    def asked(query, **past):
+        body = {"query": query, "parameters": {"one": listed}, **past}
+        answer = asked_again(
+            lambda: shop.tenant.http.post("/v1/analytics/query", headers=shop.headers, json=body)
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
+
+    bought = (
+        "SELECT segment, count() AS n FROM events JOIN segments USING person_id"
+        " WHERE segment_id = {one:String} GROUP BY segment"
+    )
+    position = changed["position"]
+    assert asked(bought, min_position=position) == [{"segment": "asked in SQL", "n": 4}]
+    assert asked(bought, known_at=position - 1) == []
