@@ -1,4 +1,6 @@
-"""Asking for a person to be erased, and what becomes of their ids. What is erased: tests/erasure."""
+"""Asking for a person to be erased, and what becomes of their ids. What is erased: tests/erasure and
+test_erased_people.py.
+"""
 
 import itertools
 import time
@@ -114,24 +116,3 @@ def test_the_same_id_in_another_app_goes_on(tenant, erase, ada, new_tenant):
     erase(ada)
     refused_soon(tenant, {"event_name": "late", "user_id": ada})
     new_tenant().sent({"event_name": "mine", "user_id": ada})
-
-
-def test_an_erasure_ends_and_the_person_is_gone(tenant, erase, ada, problem):
-    shown = erase(ada).json()["erasure"]
-    deadline = time.monotonic() + 90
-    while not shown["receipt"]:
-        assert time.monotonic() < deadline, shown
-        time.sleep(0.5)
-        shown = tenant.ask(f"/v1/erasures/{shown['erasure_id']}")["erasure"]
-    position = shown["receipt"]
-    problem(tenant.get(f"/v1/users/{ada}", min_position=position), 404, "NOT_FOUND")
-    counted = {"ids": 2, "events": 2, "refusals": 0}
-    assert shown["counts"].items() >= counted.items()  # it goes on, and counts more
-    while shown["step"] != "files":
-        assert time.monotonic() < deadline, shown
-        time.sleep(0.5)
-        shown = tenant.ask(f"/v1/erasures/{shown['erasure_id']}")["erasure"]
-    (event,) = tenant.events()
-    assert event["user_id"].startswith("erased-")
-    refused_soon(tenant, {"event_name": "as nobody", "user_id": event["user_id"]})
-    assert erase(event["user_id"]).json()["erasure"]["erasure_id"] == shown["erasure_id"]
