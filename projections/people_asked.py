@@ -60,7 +60,7 @@ def theirs(app_number: int, known_at: int | None, chosen: Among | None) -> list[
     conditions = []
     if chosen.percent is not None:
         # The mark of the number and not the number, in whose order people came.
-        mark = f"sipHash64({person(app_number, known_at)}) % {_STEPS}"
+        mark = f"intHash64({person(app_number, known_at)}) % {_STEPS}"
         conditions.append(f"{mark} < {round(chosen.percent * _STEPS / 100):d}")
     if chosen.bitmap is not None:
         conditions.append(f"bitmapContains(asked, {person(app_number, known_at)})")

@@ -96,7 +96,7 @@ def test_of_all_persons_it_is_what_is_not_estimated(engine, question):
 
 def test_the_two_ids_of_a_person_are_both_looked_at_or_neither(engine):
     question = trends.Question(**RANGE, measure="unique", where=PRO)
-    marks = engine.query(f"SELECT number, sipHash64(number) % 10000 FROM numbers(1, {IDS})").rows
+    marks = engine.query(f"SELECT number, intHash64(number) % 10000 FROM numbers(1, {IDS})").rows
     sent = engine.query("SELECT DISTINCT pid0 FROM events").rows
     persons = {number - 1 if number % 3 == 0 else number for (number,) in sent}
     for percent in (1, 12.34, 50):
