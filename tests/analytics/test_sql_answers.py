@@ -253,7 +253,14 @@ def test_the_example_of_the_refusals_is_answered(ask):
 
 def test_the_page_names_every_column_and_every_function():
     page = (Path(__file__).parents[2] / "docs/analytics.md").read_text()
-    named = {*views.EVENTS, *views.PEOPLE, *WINDOW.split(), *AGGREGATE.split(), *PLAIN.split()}
+    named = {
+        *views.EVENTS,
+        *views.PEOPLE,
+        *views.SEGMENTS,
+        *WINDOW.split(),
+        *AGGREGATE.split(),
+        *PLAIN.split(),
+    }
     assert {name for name in named if f"`{name}`" not in page} == set()
     for limit in (MAX_SQL_CHARS, MAX_SQL_STRINGS, MAX_SQL_ROWS):
         assert f"{limit:,}" in page

@@ -122,10 +122,24 @@ def test_functions_that_fail_never_see_anothers_traits(ask, oracle):
     assert rows(ask(f"SELECT max({oracle.format(c=column)}) FROM people"))
 
 
+@pytest.mark.parametrize(
+    "oracle",
+    ["intDiv(1, toInt64(person_id) - 3) != 7", "person_id != 3", "NOT has([3], person_id)"],
+)
+def test_members_of_another_app_are_never_seen(ask, oracle):
+    """Its person 3 is in a segment of the same id as one of ours."""
+    for query in (
+        "SELECT count() FROM segments WHERE {o}",
+        "SELECT countIf({o}) FROM segments WHERE segment != ''",
+        "SELECT count() FROM segments WHERE person_id IN (SELECT person_id FROM segments WHERE {o})",
+    ):
+        assert rows(ask(query.format(o=oracle))) == [(2,)]
+
+
 def test_the_engine_itself_filters_by_app(sql_engine):
     """Behind the fence: were a table left as the caller wrote it, this is what would be read."""
     plan = plan_of("SELECT 1")
-    for name in ("events", "sql_fence.events", PERSON_NOW, CHANGES, TRAITS):
+    for name in ("events", "sql_fence.events", PERSON_NOW, CHANGES, TRAITS, MEMBERSHIPS):
         asked = f"SELECT groupUniqArray(app_number) FROM {name} SETTINGS readonly = 1"
         (row,) = sql_engine.query(asked, {}, plan.settings).rows
         assert row[0] == [MINE]

@@ -27,6 +27,7 @@ from projections import (
     event_queries,
     events,
     funnels,
+    memberships,
     paths,
     person_map,
     person_traits,
@@ -70,6 +71,12 @@ engine_host.run(load())
 TRAITS = """
 INSERT INTO person_traits SELECT {app}, number, number, if(number % 2 = 0, '{{"plan":"pro"}}', '{{}}')
 FROM numbers(1, {ids})"""
+SEGMENTS = {UUID(int=2): "two", UUID(int=3): "three"}  # each number that it divides
+ENTERED = """
+INSERT INTO segment_memberships (app_number, segment_id, person, position, entered, at)
+SELECT {app}, '{segment}', number, number * 20, true,
+    toDateTime64('2026-03-14', 6, 'UTC') + toIntervalHour(number * 8)
+FROM numbers(1, {ids}) WHERE number % {every} = 0"""
 
 
 class _TwoShards(EngineProcess):
@@ -123,15 +130,18 @@ def _fill(single, sharded):
     for engine in (single, sharded):
         PersonWriter(engine).recover(UUID(int=1))
         engine.command(person_traits.create_table(person_traits.TABLE, generation="test"))
+        engine.command(memberships.create_table(memberships.TABLE, generation="test"))
     single.command(events.create_table(events.TABLE, generation="test"))
     sharded.command(events.create_table("events_local", generation="test"))
     distributed = events.create_distributed(events.TABLE, local="events_local", cluster="two")
     sharded.command(distributed)
     app = fill(single, events.TABLE, _happened(), _merges()).app_number
     single.command(TRAITS.format(app=app, ids=IDS))
+    for one in SEGMENTS:
+        single.command(ENTERED.format(app=app, segment=one, ids=IDS, every=one.int))
     columns = ", ".join(events.COLUMNS)
     sharded.command(f"INSERT INTO events_local ({columns}) SELECT {columns} FROM single.events")
-    for name in (person_map.CHANGES, person_map.NOW, person_traits.TABLE):
+    for name in (person_map.CHANGES, person_map.NOW, person_traits.TABLE, memberships.TABLE):
         sharded.command(f"INSERT INTO {name} SELECT * FROM single.{name}")
     return app
 
@@ -197,7 +207,7 @@ def asked_paths(engine, app, past, **asked):
 
 def asked_sql(engine, app, past, query):
     question = sql_questions.Question(query=query)
-    made = sql.plan(question, app_number=app, past=past, seconds=20)
+    made = sql.plan(question, app_number=app, past=past, seconds=20, segments=SEGMENTS)
     answer = engine.raw(made.sql, made.parameters, made.settings, format_name=FORMAT)
     return table(answer)._replace(read=None)  # what it took to answer is not the answer
 
@@ -219,6 +229,11 @@ PEOPLE = (
     "SELECT person_id, events, distinct_ids FROM people ORDER BY events DESC, person_id LIMIT 20"
 )
 BEHAVED = 'did buy at least 3 times in 30 days and not did cart in 5 days and plan = "pro"'
+MEMBERS = """SELECT s.segment, count() AS n, uniqExact(e.person_id) AS persons FROM events AS e
+JOIN segments AS s ON e.person_id = s.person_id WHERE e.timestamp >= s.entered_at
+GROUP BY s.segment ORDER BY n"""
+IN_SEGMENT = """SELECT event, count() AS n FROM events
+WHERE person_id IN (SELECT person_id FROM segments WHERE segment = 'two') GROUP BY event ORDER BY n"""
 JOINED = """SELECT a.person_id, count() AS n FROM events AS a
 JOIN (SELECT person_id FROM events WHERE event = 'buy' GROUP BY person_id HAVING count() > 4) AS b
 ON a.person_id = b.person_id GROUP BY a.person_id ORDER BY n DESC, a.person_id"""
@@ -250,6 +265,8 @@ QUESTIONS = {
     "SQL": (asked_sql, {"query": SQL}),
     "SQL over people": (asked_sql, {"query": PEOPLE}),
     "SQL that joins": (asked_sql, {"query": JOINED}),
+    "SQL over segments": (asked_sql, {"query": MEMBERS}),
+    "SQL with the members of a segment": (asked_sql, {"query": IN_SEGMENT}),
     "SQL with a set": (asked_sql, {"query": AMONG}),
     "criteria": (asked_criteria, {"text": BEHAVED}),
     "criteria of some persons": (asked_criteria, {"text": "did view", "among": (1, 2, 5, 20)}),
@@ -260,7 +277,7 @@ QUESTIONS = {
 
 
 # One of each kind is asked about the past too.
-OF_THE_PAST = ("uniques by event", "a funnel", "retention", "SQL", "criteria")
+OF_THE_PAST = ("uniques by event", "a funnel", "retention", "SQL", "SQL over segments", "criteria")
 CASES = [(name, Past()) for name in QUESTIONS] + [
     (name, past) for name in OF_THE_PAST for past in PASTS
 ]
