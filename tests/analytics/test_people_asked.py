@@ -51,7 +51,7 @@ def table(engine_url):
 # --- who is chosen -------------------------------------------------------------------------------
 
 BUY = "buy"
-# Criteria, and of (number, traits, events up to now, now) whether they hold.
+# Criteria, and of (numbers, traits, events up to now, now) of a person whether they hold.
 CRITERIA = (
     (Did(event=BUY), lambda _n, _t, mine, _now: any(e.name == BUY for e in mine)),
     (Not(condition=Did(event=BUY)), lambda _n, _t, mine, _now: all(e.name != BUY for e in mine)),
@@ -69,7 +69,7 @@ CRITERIA = (
         OfTrait(trait="plan", operator="equals", value="pro"),
         lambda _n, traits, _m, _now: traits.get("plan") == "pro",
     ),
-    (Member(segment="listed"), lambda n, _t, _m, _now: n in LISTED),
+    (Member(segment="listed"), lambda numbers, _t, _m, _now: not numbers.isdisjoint(LISTED)),
 )
 
 
@@ -101,11 +101,17 @@ class Asking:
         rows = "".join(f"{self.app}\t{n}\t0\t{json.dumps(t)}\n" for n, t in traits.items())
         table.engine.insert_rows(TRAITS, person_traits.COLUMNS, rows.encode(), format_name="TSV")
         now = past.as_of or CLOCK
-        mine = case.by_person(past)
+        mine = {
+            person: [event for event in events if event.at <= now]
+            for person, events in case.by_person(past).items()
+        }
+        numbers, person_of = defaultdict(set), case.people(past)
+        for number in range(1, IDS + 1):
+            numbers[person_of(number)].add(number)
         self.persons = {
             person
-            for person in range(1, IDS + 1)
-            if holds(person, traits[person], [e for e in mine.get(person, []) if e.at <= now], now)
+            for person, theirs in numbers.items()
+            if holds(theirs, traits[person], mine.get(person, []), now)
         }
         self._asked = criteria.Asked(
             app_number=self.app,
