@@ -79,10 +79,12 @@ def answer_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
     if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return answer_refusal(request, too_large())
     status = error.status_code
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return answer_fault(request, error)
     problem = Problem(
         error=HTTPStatus(status).phrase,
         message=error.detail,
-        code=_CODES.get(status, "INVALID_REQUEST" if status < 500 else "INTERNAL_ERROR"),  # noqa: PLR2004  the border of the classes
+        code=_CODES.get(status, "INVALID_REQUEST"),
     )
     return _response(problem, status, dict(error.headers or {}))
 

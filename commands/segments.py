@@ -15,6 +15,7 @@ from domain.errors import Conflict, NotFound, Rejected
 class Done(NamedTuple):
     segment: segments.Segment
     position: int
+    at: datetime
 
 
 class Wanted(NamedTuple):
@@ -28,7 +29,7 @@ def create(streams: Streams, clock: Clock, wanted: Wanted, others: segments.Defi
     event = segments.create_segment(
         segment_id=uuid4(), now=clock(), others=others, **wanted._asdict()
     )
-    return Done(segments.evolve(None, event), streams.append([event]))
+    return Done(segments.evolve(None, event), streams.append([event]), event.occurred_at)
 
 
 def update(
@@ -39,7 +40,7 @@ def update(
     others: segments.Definitions,
 ) -> Done:
     event = segments.update_segment(segment, changed, others=others, now=clock())
-    return Done(segments.evolve(segment, event), streams.append([event]))
+    return Done(segments.evolve(segment, event), streams.append([event]), event.occurred_at)
 
 
 def delete(

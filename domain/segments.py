@@ -1,6 +1,7 @@
 """Segments: named criteria, and who entered and left them."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import ClassVar, Literal, assert_never
 from uuid import UUID, uuid5
@@ -197,11 +198,8 @@ def _check_nesting(segment_id: UUID, criteria: Tree | None, others: Definitions)
     """That segments named are there, that none comes back to itself, and that neither this one nor
     any that names it grows too large. Raises Rejected.
     """
-    named = frozenset() if criteria is None else needs(criteria).segments
     trees = {str(one): tree for one, tree in others.items()}
-    for name in sorted(named):
-        if name != str(segment_id) and name not in trees:
-            raise Rejected("criteria", f"names the segment {name}, which is not there")
+    _check_named(criteria, trees.keys() | {str(segment_id)})
     sizes = _Sizes(trees | {str(segment_id): criteria})
     check_size(sizes.of(str(segment_id)))
     before = _Sizes(trees)
@@ -211,8 +209,17 @@ def _check_nesting(segment_id: UUID, criteria: Tree | None, others: Definitions)
 
 
 def check_expanded(criteria: Tree, others: Definitions) -> None:
-    """Of criteria that are no segment's: that they do not grow too large. Raises Rejected."""
+    """Of criteria that are no segment's: that what they name is there, and that they are not too
+    large then. Raises Rejected.
+    """
+    _check_named(criteria, {str(one) for one in others})
     check_size(size_of(criteria, _Sizes({str(one): tree for one, tree in others.items()}).of))
+
+
+def _check_named(criteria: Tree | None, known: AbstractSet[str]) -> None:
+    for name in sorted(frozenset() if criteria is None else needs(criteria).segments):
+        if name not in known:
+            raise Rejected("criteria", f"names the segment {name}, which is not there")
 
 
 class _Sizes:

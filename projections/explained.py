@@ -32,8 +32,9 @@ def events_of(app_number: int, numbers: Sequence[int], needed: Needs, past: Past
         conditions.append(f"event IN ({names})")
     facts = ", ".join(f"toString({name})" for name in _FACTS)
     sql = (
-        f"SELECT toUnixTimestamp64Micro(ts), event, properties, position, toString(event_id),"
-        f" [{facts}], pid0 FROM {TABLE} WHERE {' AND '.join(conditions)}"
+        f"SELECT toUnixTimestamp64Micro(ts), event, properties, position,"
+        f" concat('evt_', lower(hex(event_id))), [{facts}], pid0 FROM {TABLE}"
+        f" WHERE {' AND '.join(conditions)}"
         f" ORDER BY ts, position LIMIT {MAX_EXPLAINED_EVENTS + 1}"
     )
     return Query(sql, parameters)

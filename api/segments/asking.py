@@ -16,11 +16,14 @@ from domain.conditions.tree import Tree, check_criteria
 from domain.errors import NotFound
 from domain.past import NOW, Past
 from infrastructure.bootstrap import Adapters
+from infrastructure.reactor import state
 from projections import criteria, people, segment_lists, segments
 from projections.apps import Caller
 from projections.event_queries import Query
+from projections.people import past as people_then
 from projections.people.lists import describe
 from projections.people.tables import distinct_ids
+from projections.people.whose import persons_then
 from projections.segment_members import members
 from projections.segments import Definition
 
@@ -106,13 +109,42 @@ def definition_of(looked: Looked, segment_id: UUID) -> Definition:
     return found
 
 
-def user_ids(connection: Connection, app_number: int, persons: Sequence[int]) -> dict[int, str]:
-    """Number -> the person's user id; a number that is another person's now has that one's."""
+def user_ids(asked: Asked, connection: Connection, persons: Sequence[int]) -> dict[int, str]:
+    """Number -> the person's user id, then or now; a number that is another person's now has that
+    one's.
+    """
+    app_number, known_at = asked.app_number, asked.past.known_at
+    if known_at is not None:
+        then = people_then.Then(connection, asked.ask, app_number, asked.past)
+        whose = persons_then(connection, app_number, known_at)
+        return {n: one.user_id for n, one in people_then.listed(then, persons, whose).items()}
     d = distinct_ids.c
     wanted = select(d.number, d.person).where(d.app_number == app_number, d.number.in_(persons))
     whose = {row.number: row.person for row in connection.execute(wanted)}
     told = describe(connection, app_number, sorted(set(whose.values())))
     return {number: told[person].user_id for number, person in whose.items() if person in told}
+
+
+class Freshness(msgspec.Struct, frozen=True, kw_only=True):
+    """As of when live segments of the app are evaluated, null: not yet. `lag_ms`: how long ago the
+    first event behind that was recorded, 0 if there is none.
+    """
+
+    evaluated_position: int | None
+    evaluated_at: datetime | None
+    lag_ms: float
+
+
+def freshness(asked: Asked) -> Freshness:
+    with asked.connected() as connection:
+        known = state.read(connection, asked.app_number)
+    positions, lag = asked.adapters.positions, 0.0
+    if known.position < positions.head():
+        waiting = asked.adapters.clock() - positions.recorded_at(known.position + 1)
+        lag = max(0.0, round(waiting.total_seconds() * 1000, 1))
+    if not known.is_there:
+        return Freshness(evaluated_position=None, evaluated_at=None, lag_ms=lag)
+    return Freshness(evaluated_position=known.position, evaluated_at=known.at, lag_ms=lag)
 
 
 def checked_segment(found: segment_lists.Shown | None) -> segment_lists.Shown:

@@ -14,8 +14,10 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from api import cursors
 from api.reading import EVENTS, Asked, Cursor, Limit
 from api.segments.asking import (
+    Freshness,
     asked_of_segments,
     checked_segment,
+    freshness,
     look,
     query_of,
     read_criteria,
@@ -32,9 +34,8 @@ from domain.errors import Conflict, Rejected
 from domain.limits import DEFAULT_PAGE, MAX_NAME_CHARS, MAX_NUMBER, MAX_SAMPLE
 from domain.metrics import Metric
 from domain.past import NOW
-from domain.segments import Changed, Segment, check_expanded
+from domain.segments import Changed, check_expanded
 from infrastructure.bootstrap import Adapters
-from infrastructure.reactor import state
 from infrastructure.segment_changes import one_at_a_time
 from projections import metrics, people, segment_lists, segments
 from projections.apps import Caller
@@ -88,16 +89,6 @@ class SegmentWritten(msgspec.Struct, frozen=True, kw_only=True):
     user_count: int
     position: int
     success: bool = True
-
-
-class Freshness(msgspec.Struct, frozen=True, kw_only=True):
-    """As of when live segments of the app are evaluated; `lag_ms`: how long ago the first event
-    behind that was recorded, 0 if there is none.
-    """
-
-    evaluated_position: int
-    evaluated_at: datetime
-    lag_ms: float
 
 
 class SegmentAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,10 +158,12 @@ def _created(adapters: Adapters, writer: Caller, wanted: commands.Wanted) -> Seg
     with one_at_a_time(adapters.engine, adapters.positions, app) as connection:
         others = {k: d.criteria for k, d in segments.find_definitions(connection, app).items()}
         done = commands.create(adapters.streams, adapters.clock, wanted, others)
-    return _written(done.segment, done.position)
+    return _written(done, None)
 
 
-def _written(segment: Segment, position: int) -> SegmentWritten:
+def _written(done: commands.Done, before: Shown | None) -> SegmentWritten:
+    """`before`: as the read model has it, with the members that it had."""
+    segment = done.segment
     shown = SegmentShown(
         segment_id=segment.id,
         kind=segment.kind,
@@ -179,11 +172,16 @@ def _written(segment: Segment, position: int) -> SegmentWritten:
         criteria=segment.criteria,
         criteria_text=text_of(segment.criteria),
         version=segment.version,
-        members=None,
-        created_at=None,
-        updated_at=None,
+        members=before and before.members,
+        created_at=before.created_at if before else done.at,
+        updated_at=done.at,
     )
-    return SegmentWritten(segment=shown, audience_id=segment.id, user_count=0, position=position)
+    return SegmentWritten(
+        segment=shown,
+        audience_id=segment.id,
+        user_count=shown.members or 0,
+        position=done.position,
+    )
 
 
 @patch(["/v1/segments/{segment_id:uuid}", "/v1/audiences/{segment_id:uuid}"])
@@ -208,8 +206,9 @@ def _updated(
     with one_at_a_time(adapters.engine, adapters.positions, app) as connection:
         segment = commands.find(adapters.streams, writer.app_id, segment_id, version)
         others = {k: d.criteria for k, d in segments.find_definitions(connection, app).items()}
+        before = segment_lists.find_segment(connection, app, segment_id)
         done = commands.update(adapters.streams, adapters.clock, segment, changed, others)
-    return _written(done.segment, done.position)
+    return _written(done, before)
 
 
 @delete(
@@ -253,20 +252,10 @@ async def show_segment(
     told = asked.standing
     return SegmentAnswer(
         segment=_shown(found),
-        freshness=await asyncio.to_thread(_freshness, asked),
+        freshness=await asyncio.to_thread(freshness, asked),
         position=told.position,
         lag_ms=told.lag_ms,
     )
-
-
-def _freshness(asked: Asked) -> Freshness:
-    with asked.connected() as connection:
-        known = state.read(connection, asked.app_number)
-    positions, lag = asked.adapters.positions, 0.0
-    if known.position < positions.head():
-        waiting = asked.adapters.clock() - positions.recorded_at(known.position + 1)
-        lag = max(0.0, round(waiting.total_seconds() * 1000, 1))
-    return Freshness(evaluated_position=known.position, evaluated_at=known.at, lag_ms=lag)
 
 
 def _found(asked: Asked, segment_id: UUID) -> Shown:
@@ -338,7 +327,7 @@ def _preview(asked: Asked, tree: Tree, sample: int) -> Preview:
         some = f"groupArraySample({max(sample, 1):d})(person)"
         sql = f"SELECT count(), {some} FROM ({query.sql})"
         ((count, persons),) = asked.ask(query._replace(sql=sql))
-        names = user_ids(connection, asked.app_number, persons[:sample])
+        names = user_ids(asked, connection, persons[:sample])
     return Preview(
         count=count,
         sample=sorted(set(names.values())),

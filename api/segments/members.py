@@ -9,42 +9,39 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import Request, get, post
+from litestar import get
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
 from api import cursors
+from api.paths import part_of_path
 from api.reading import (
     Asked,
     Cursor,
     Limit,
     asked_of_people,
-    find_named,
     find_numbers,
     names_meant,
-    names_of,
 )
 from api.segments.asking import (
+    Freshness,
     asked_of_segments,
     checked_segment,
     definition_of,
+    freshness,
     look,
     query_of,
     user_ids,
 )
-from api.shapes import check_body
 from api.time_machine import AsOf, KnownAt, read_past
 from api.waiting import MinPosition, caught_up
-from commands import segments as commands
-from domain.errors import NotFound, Rejected
-from domain.limits import DEFAULT_PAGE, MAX_LIST_CHANGES, MAX_NUMBER, MAX_PAGE
+from domain.errors import NotFound
+from domain.limits import DEFAULT_PAGE, MAX_NUMBER, MAX_PAGE
 from domain.past import NOW
 from infrastructure.bootstrap import Adapters
-from infrastructure.segment_changes import one_at_a_time
-from projections import people, segment_lists, segments
+from projections import segment_lists, segments
 from projections.apps import Caller
-from projections.people.whose import Whose, find_whose
 from projections.segment_lists import MemberRow
 from projections.segment_members import listed_query
 
@@ -64,6 +61,7 @@ class MemberShown(msgspec.Struct, frozen=True, kw_only=True):
 class Members(msgspec.Struct, frozen=True, kw_only=True):
     members: list[MemberShown]
     cursor: str | None
+    freshness: Freshness
     position: int
     lag_ms: float
     success: bool = True
@@ -74,6 +72,7 @@ class IsMember(msgspec.Struct, frozen=True, kw_only=True):
     is_member: bool
     since_at: datetime | None
     since_position: int | None
+    freshness: Freshness
     position: int
     lag_ms: float
     success: bool = True
@@ -113,22 +112,6 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     success: bool = True
 
 
-class ListBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    add: list[str] = []
-    remove: list[str] = []
-    min_position: int | None = None
-
-
-class ListChanged(msgspec.Struct, frozen=True, kw_only=True):
-    """How many entered and left; `unknown`: ids that nobody has."""
-
-    added: int
-    removed: int
-    unknown: list[str]
-    position: int
-    success: bool = True
-
-
 @get(["/v1/segments/{segment_id:uuid}/members", "/v1/audiences/{segment_id:uuid}/members"])
 async def list_members(  # noqa: PLR0913, PLR0917  the query string names them, not a caller
     adapters: NamedDependency[Adapters],
@@ -148,6 +131,7 @@ async def list_members(  # noqa: PLR0913, PLR0917  the query string names them, 
     return Members(
         members=shown,
         cursor=cursors.encode_place(query, (rows[-1],)) if len(rows) == limit else None,
+        freshness=await asyncio.to_thread(freshness, asked),
         position=asked.standing.position,
         lag_ms=asked.standing.lag_ms,
     )
@@ -164,7 +148,7 @@ def _page(
         else:
             then = _then(asked, connection, segment_id, after, limit)
             rows = [MemberRow(person, 0, asked.adapters.clock()) for person in then]
-        names = user_ids(connection, app, [row.person for row in rows])
+        names = user_ids(asked, connection, [row.person for row in rows])
     now = asked.past == NOW
     shown = [
         MemberShown(
@@ -209,10 +193,11 @@ async def show_member(
     asked = await asked_of_segments(adapters, reader, min_position, NOW)
     found = await asyncio.to_thread(_member, asked, segment_id, names)
     return IsMember(
-        user_id=user_id,
+        user_id=part_of_path(user_id, "user_id"),
         is_member=found is not None,
         since_at=found and found.since_at,
         since_position=found and found.since_position,
+        freshness=await asyncio.to_thread(freshness, asked),
         position=asked.standing.position,
         lag_ms=asked.standing.lag_ms,
     )
@@ -278,7 +263,7 @@ def _changes(
         app = asked.app_number
         checked_segment(segment_lists.find_segment(connection, app, segment_id))
         rows = segment_lists.list_changes(connection, app, segment_id, after=after, limit=limit)
-        names = user_ids(connection, app, [row.person for row in rows])
+        names = user_ids(asked, connection, [row.person for row in rows])
     shown = [
         ChangeShown(
             position=row.position,
@@ -335,65 +320,4 @@ def _row(cells: Sequence[object]) -> bytes:
     return text.getvalue().encode()
 
 
-@post(
-    ["/v1/segments/{segment_id:uuid}/members", "/v1/audiences/{segment_id:uuid}/members"],
-    status_code=200,
-)
-async def change_members(
-    request: Request[Any, Any, Any],
-    adapters: NamedDependency[Adapters],
-    writer: NamedDependency[Caller],
-    segment_id: FromPath[UUID],
-    data: JSONBody[ListBody],
-) -> ListChanged:
-    check_body(await request.body(), ListBody)
-    if not 1 <= len(data.add) + len(data.remove) <= MAX_LIST_CHANGES:
-        raise Rejected("add", f"and `remove` have 1 to {MAX_LIST_CHANGES} ids together")
-    await caught_up(adapters, people.name, data.min_position)
-    return await asyncio.to_thread(_change, adapters, writer, segment_id, data)
-
-
-def _change(adapters: Adapters, writer: Caller, segment_id: UUID, data: ListBody) -> ListChanged:
-    assert writer.app_id is not None  # a secret key is an app's
-    app = writer.app_number or 0
-    with one_at_a_time(adapters.engine, adapters.positions, app) as connection:
-        segment = commands.find(adapters.streams, writer.app_id, segment_id)
-        add, nobody = _persons(connection, app, data.add, "add")
-        remove, nobody_else = _persons(connection, app, data.remove, "remove")
-        if {one.person for one in add} & {one.person for one in remove}:
-            raise Rejected("remove", "names a person whom `add` names too")
-        current = segments.current_members(connection, app, segment_id)
-        new = {one.person for one in add if current.isdisjoint(one.numbers)}
-        gone = {one.person for one in remove if not current.isdisjoint(one.numbers)}
-        change = commands.ListChange(
-            sorted(new),
-            sorted(current & {number for one in remove for number in one.numbers}),
-            segments.membership_versions(connection, app).get(segment_id, 0),
-            adapters.positions.of(segments.name).position,
-        )
-        position = commands.change_list(adapters.streams, adapters.clock, segment, change)
-    return ListChanged(
-        added=len(new),
-        removed=len(gone),
-        unknown=[*nobody, *nobody_else],
-        position=position,
-    )
-
-
-def _persons(
-    connection: Any, app: int, ids: Sequence[str], field: str
-) -> tuple[set[Whose], list[str]]:
-    """The persons, and the ids that nobody has."""
-    found: set[Whose] = set()
-    unknown = []
-    for place, one in enumerate(ids):
-        names = names_of(one, f"{field}[{place}]")
-        try:
-            found.add(find_named(names, lambda name: find_whose(connection, app, name)))
-        except NotFound:
-            unknown.append(one)
-    return found, unknown
-
-
-WRITES = (change_members,)
 READS = (list_members, show_member, list_segments_of_user, list_changes, export_members)

@@ -39,7 +39,8 @@ from projections.criteria import Asked, members_of_many
 from projections.person_map import CHANGES, listed
 
 MANY = 50_000  # candidates; beyond it everybody is asked about
-EVERYBODY_SECONDS = 60.0  # from one look at all persons to the next, for dates that move
+# From one look at all persons to the next, for dates that move; of up to MANY ids the second.
+EVERYBODY_SECONDS, FEW_SECONDS = 60.0, 2.0
 _TOGETHER = 20  # segments in one reading, when everybody is asked about
 _ERASED = timedelta(seconds=10)  # how far the clocks of two machines may differ
 _LARGE = {
@@ -56,8 +57,6 @@ _ERASURES = text(
     "SELECT EXISTS (SELECT FROM erasure.requests WHERE app_id = :app"
     " AND (done->>'analytics')::timestamptz > :since)"
 )
-
-
 _T = TypeVar("_T")
 
 
@@ -179,7 +178,7 @@ class Evaluator:
         if causes is None or self._was_erased(begun):
             return set(begun.live)
         found = set(changed)
-        if (begun.now - begun.before.everybody_at).total_seconds() >= EVERYBODY_SECONDS:
+        if self._is_due(begun):
             found |= {one for one, live in begun.live.items() if live.moves}
         return found
 
@@ -330,7 +329,8 @@ class Evaluator:
             state.define(connection, begun.app, given, begun.fingerprints)
 
     def _is_due(self, begun: Round) -> bool:
-        return (begun.now - begun.before.everybody_at).total_seconds() >= EVERYBODY_SECONDS
+        rest = EVERYBODY_SECONDS if begun.ids > MANY else min(FEW_SECONDS, EVERYBODY_SECONDS)
+        return (begun.now - begun.before.everybody_at).total_seconds() >= rest
 
     def _save(self, connection: Connection, begun: Round, changes: Sequence[_Change]) -> int | None:
         """The last position."""

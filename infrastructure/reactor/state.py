@@ -42,6 +42,11 @@ class Evaluated(msgspec.Struct, frozen=True, kw_only=True):
     everybody_at: datetime = _LONG_AGO
     appended_position: int = 0
 
+    @property
+    def is_there(self) -> bool:
+        """Whether anything was ever evaluated."""
+        return self.at > _LONG_AGO
+
 
 def read(connection: Connection, app: int) -> Evaluated:
     row = connection.execute(text(_READ), {"app": app}).mappings().one_or_none()

@@ -155,3 +155,29 @@ def _groups_of(told: Iterable[Any]) -> list[tuple[str, str, int]]:
 
 
 _given = arrays(number=Integer())
+
+
+def listed(
+    then: Then, persons: Iterable[int], person_of: Mapping[int, int]
+) -> dict[int, shown.Listed]:
+    """Number of a person then -> how the person was listed. `person_of`: whose.persons_then."""
+    wanted = set(persons)
+    numbers = wanted | {number for number, person in person_of.items() if person in wanted}
+    numbers = {number for number in numbers if person_of.get(number, number) in wanted}
+    if not numbers:
+        return {}
+    told = said_by(then, numbers)
+    of_person: dict[int, list[Any]] = defaultdict(list)
+    for row in told:
+        of_person[person_of.get(row.number, row.number)].append(row)
+    members: dict[int, list[Any]] = defaultdict(list)
+    for number, member in members_of(then, told, numbers).items():
+        members[person_of.get(number, number)].append(member)
+    return {
+        person: shown.listed(
+            min(ids, key=shown.age).distinct_id,
+            shown.totals(ids),
+            traits_of(of_person[person]),
+        )
+        for person, ids in members.items()
+    }

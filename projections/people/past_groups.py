@@ -1,7 +1,7 @@
 """Groups and who was in them, at a position of the log and up to a time."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Select, select
@@ -17,7 +17,7 @@ from projections.people.group_lists import (
     MembersPage,
     MembersWanted,
 )
-from projections.people.past import Then, limited, members_of, said_by, traits_of
+from projections.people.past import Then, limited, listed
 from projections.people.profiles import find_ids
 from projections.people.said import read_said
 from projections.people.shown import GroupShown
@@ -52,8 +52,8 @@ def list_members(then: Then, wanted: MembersWanted) -> MembersPage:
         person = person_of.get(row.number, row.number)
         since[person] = min(since.get(person, row.position), row.position)
     page = [person for person in sorted(since) if person > wanted.after][: wanted.limit]
-    listed = _listed(then, page, person_of)
-    members = [shown.of_group(listed[person], since[person]) for person in page]
+    of_person = listed(then, page, person_of)
+    members = [shown.of_group(of_person[person], since[person]) for person in page]
     return MembersPage(members, page[-1] if page else 0, len(since))
 
 
@@ -89,28 +89,3 @@ def _shown(then: Then, told: Mapping[Group, list[Any]]) -> list[GroupShown]:
         )
         for group, rows in told.items()
     ]
-
-
-def _listed(
-    then: Then, persons: Iterable[int], person_of: Mapping[int, int]
-) -> dict[int, shown.Listed]:
-    wanted = set(persons)
-    numbers = wanted | {number for number, person in person_of.items() if person in wanted}
-    numbers = {number for number in numbers if person_of.get(number, number) in wanted}
-    if not numbers:
-        return {}
-    told = said_by(then, numbers)
-    of_person: dict[int, list[Any]] = defaultdict(list)
-    for row in told:
-        of_person[person_of.get(row.number, row.number)].append(row)
-    members: dict[int, list[Any]] = defaultdict(list)
-    for number, member in members_of(then, told, numbers).items():
-        members[person_of.get(number, number)].append(member)
-    return {
-        person: shown.listed(
-            min(ids, key=shown.age).distinct_id,
-            shown.totals(ids),
-            traits_of(of_person[person]),
-        )
-        for person, ids in members.items()
-    }

@@ -1,0 +1,71 @@
+"""/v1/segments: names of a past, ids with slashes, what is not there, how fresh an answer is."""
+
+import pytest
+
+from tests.api.test_segments import Shop
+
+
+@pytest.fixture(scope="module")
+def shop(new_tenant):
+    shop = Shop(new_tenant())
+    senders = [{"user_id": "kA"}, {"anonymous_id": "kB"}, {"user_id": "a/b"}]
+    batch = [{**sender, "event_name": "look"} for sender in senders]
+    sent = shop.tenant.send({"events": batch}, "/v1/events/batch").json()["results"]
+    shop.position = sent[-1]["position"]
+    return shop
+
+
+def test_members_of_a_past_have_the_names_of_then(shop):
+    listed = shop.made("Before the merge", kind="static")
+    before = shop.done("POST", f"/{listed}/members", json={"add": ["kA", "kB"]})["position"]
+    live = shop.made("Lookers", "did look")
+    known_at = max(before, shop.position)
+    body = {"user_id": "kA", "alias_id": "kB"}
+    url, headers = "/v1/users/aliases", shop.tenant.bearer(shop.tenant.secret_key)
+    merged = shop.tenant.http.post(url, headers=headers, json=body)
+    assert merged.status_code in {200, 201, 202}, merged.text
+    now = merged.json()["position"]
+    assert shop.members(listed, known_at=known_at) == ["kA", "kB"]
+    assert shop.members(live, known_at=known_at) == ["a/b", "kA", "kB"]
+    assert shop.members(listed, min_position=now) == ["kA"]
+    past = shop.call("GET", f"/{listed}/export", params={"format": "csv", "known_at": known_at})
+    assert past.text.splitlines()[1:] == ["kA,,", "kB,,"]
+
+
+def test_an_id_may_have_a_slash(shop):
+    listed = shop.made("With a slash", kind="static")
+    position = shop.done("POST", f"/{listed}/members", json={"add": ["a/b"]})["position"]
+    found = shop.done("GET", f"/{listed}/members/a%2Fb", params={"min_position": position})
+    assert (found["user_id"], found["is_member"]) == ("a/b", True)
+
+
+def test_a_preview_of_what_is_not_there_is_refused(shop, problem):
+    for text in ('in segment "nothing"', 'not in segment "nothing"'):
+        refused = shop.call("POST", "/preview", json={"criteria": text})
+        assert "nothing" in problem(refused, 400, "INVALID_REQUEST", field="criteria")["issue"]
+
+
+def test_a_change_answers_what_there_is(shop):
+    listed = shop.made("Counted", kind="static")
+    shop.done("POST", f"/{listed}/members", json={"add": ["kA", "a/b"]})
+    changed = shop.done("PATCH", f"/{listed}", json={"description": "both"})
+    assert (changed["user_count"], changed["segment"]["members"]) == (2, 2)
+    assert changed["segment"]["created_at"] < changed["segment"]["updated_at"]
+
+
+def test_an_answer_says_how_fresh_it_is(shop):
+    live = shop.made("Fresh", "did look")
+    for path in (f"/{live}", f"/{live}/members", f"/{live}/members/kA"):
+        found = shop.done("GET", path, params={"min_position": shop.position})["freshness"]
+        assert set(found) == {"evaluated_position", "evaluated_at", "lag_ms"}
+        assert (found["evaluated_position"] is None) == (found["evaluated_at"] is None)
+
+
+def test_evidence_names_events_as_all_else_does(shop):
+    live = shop.made("Explained", "did look")
+    found = shop.done(
+        "GET", f"/{live}/explain", params={"user": "kA", "min_position": shop.position}
+    )
+    (evidence, *_) = found["clauses"]["evidence"]
+    events = shop.tenant.ask("/v1/events", user_id="kA")["events"]
+    assert evidence["event_id"] in {event["event_id"] for event in events}
