@@ -1,9 +1,10 @@
 """Metrics: what is measured, under a name, in versions."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ import msgspec
 from litestar import Request, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
+from sqlalchemy import Connection
 
 from api import cursors
 from api.auth import own_app
@@ -22,9 +24,16 @@ from commands import metrics as commands
 from commands.metrics import Written
 from domain.errors import Conflict, NotFound, Rejected
 from domain.limits import DEFAULT_PAGE, MAX_METRICS, MAX_NAME_CHARS
-from domain.metrics import Change, Definition, NewMetric, checked_definition, segments_named
+from domain.metrics import (
+    Change,
+    Definition,
+    Metric,
+    NewMetric,
+    checked_definition,
+    segments_named,
+)
 from infrastructure.bootstrap import Adapters
-from infrastructure.segment_changes import one_at_a_time
+from infrastructure.changes_in_turn import one_at_a_time
 from projections import metrics, segments
 from projections.apps import Caller
 from projections.metrics import Kept
@@ -91,10 +100,9 @@ async def create_metric(
     check_body(await request.body(), NewMetric)
 
     def create() -> Written:
-        with adapters.engine.connect() as connection:
+        with _in_turn(adapters, writer, data.definition) as connection:
             if metrics.count_metrics(connection, _number(writer)) >= MAX_METRICS:
                 raise Conflict(f"an app has at most {MAX_METRICS} metrics; delete one first")
-        with _with_segments(adapters, writer, data.definition):
             return commands.create_metric(adapters.streams, adapters.clock, own_app(writer), data)
 
     return _answered(await asyncio.to_thread(create))
@@ -160,28 +168,30 @@ async def update_metric(
 
     def update() -> Written:
         app_id = own_app(writer)
-        with _with_segments(adapters, writer, data.definition):
-            return commands.update_metric(adapters.streams, adapters.clock, app_id, metric_id, data)
+        with _in_turn(adapters, writer, data.definition) as connection:
+            naming = partial(metrics.named_in, connection, _number(writer))
+            return commands.update_metric(
+                adapters.streams, adapters.clock, app_id, metric_id, data, naming
+            )
 
     return _answered(await asyncio.to_thread(update))
 
 
 @contextmanager
-def _with_segments(
-    adapters: Adapters, writer: Caller, definition: Definition | None
-) -> Iterator[None]:
-    """Those that it names are there, and stay so meanwhile. Raises Rejected."""
+def _in_turn(
+    adapters: Adapters, writer: Caller, definition: Definition | None = None
+) -> Iterator[Connection]:
+    """The read model has all changes made before; segments that the definition names are there, and
+    stay so meanwhile. Raises Rejected.
+    """
     named = segments_named(checked_definition(definition)) if definition else frozenset()
-    if not named:
-        yield
-        return
     app_number = _number(writer)
     with one_at_a_time(adapters.engine, adapters.positions, app_number) as connection:
-        there = set(map(str, segments.find_definitions(connection, app_number)))
+        there = set(map(str, segments.find_definitions(connection, app_number))) if named else set()
         if named - there:
             issue = f"there is no segment {min(named - there)}"
             raise Rejected("definition.segment", issue)
-        yield
+        yield connection
 
 
 @delete("/v1/metrics/{metric_id:uuid}", status_code=200)
@@ -189,18 +199,22 @@ async def delete_metric(
     adapters: NamedDependency[Adapters], writer: NamedDependency[Caller], metric_id: FromPath[UUID]
 ) -> Deleted:
     def remove() -> int:
-        with adapters.engine.connect() as connection:
-            naming = metrics.named_in(connection, _number(writer), metric_id)
-        if naming:
-            names = ", ".join(one.name for one in naming[:5])
-            raise Conflict(
-                f"it stands in the formula of {names}; change these first",
-                metrics=[str(one.metric_id) for one in naming],
-            )
-        return commands.delete_metric(adapters.streams, adapters.clock, own_app(writer), metric_id)
+        with _in_turn(adapters, writer) as connection:
+            _refuse_named(metrics.named_in(connection, _number(writer), metric_id))
+            app_id = own_app(writer)
+            return commands.delete_metric(adapters.streams, adapters.clock, app_id, metric_id)
 
     position = await asyncio.to_thread(remove)
     return Deleted(position=position, message="deleted; its versions are kept for the past")
+
+
+def _refuse_named(naming: Sequence[Metric]) -> None:
+    if naming:
+        names = ", ".join(one.name for one in naming[:5])
+        raise Conflict(
+            f"it stands in the formula of {names}; change these first",
+            metrics=[str(one.metric_id) for one in naming],
+        )
 
 
 def find(

@@ -1,13 +1,16 @@
 """Metrics: load, decide, append."""
 
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import NamedTuple, cast
 from uuid import UUID, uuid4
 
 from commands.ports import Clock, Streams
 from domain import metrics
-from domain.errors import NotFound
-from domain.metrics import Metric, MetricCreated, MetricEvent, MetricUpdated
+from domain.errors import NotFound, Rejected
+from domain.metrics import Metric, MetricCreated, MetricEvent
+
+Naming = Callable[[UUID], Sequence[Metric]]  # those whose formulas name this one
 
 
 class Written(NamedTuple):
@@ -19,14 +22,23 @@ def create_metric(
     streams: Streams, clock: Clock, app_id: UUID, wanted: metrics.NewMetric
 ) -> Written:
     event = metrics.create_metric(wanted, metric_id=uuid4(), app_id=app_id, now=clock())
-    return _append(streams, app_id, None, event)
+    metric = _checked(streams, app_id, metrics.evolve(None, event))
+    return Written(metric, streams.append([event]))
 
 
 def update_metric(
-    streams: Streams, clock: Clock, app_id: UUID, metric_id: UUID, change: metrics.Change
+    streams: Streams,
+    clock: Clock,
+    app_id: UUID,
+    metric_id: UUID,
+    change: metrics.Change,
+    naming: Naming,
 ) -> Written:
-    metric = _existing(streams, app_id, metric_id)
-    return _append(streams, app_id, metric, metrics.update_metric(metric, change, now=clock()))
+    before = _existing(streams, app_id, metric_id)
+    event = metrics.update_metric(before, change, now=clock())
+    metric = _checked(streams, app_id, metrics.evolve(before, event))
+    _check_above(streams, app_id, metric, naming)
+    return Written(metric, streams.append([event]))
 
 
 def delete_metric(streams: Streams, clock: Clock, app_id: UUID, metric_id: UUID) -> int:
@@ -35,12 +47,29 @@ def delete_metric(streams: Streams, clock: Clock, app_id: UUID, metric_id: UUID)
     return streams.append([event])
 
 
-def _append(
-    streams: Streams, app_id: UUID, before: Metric | None, event: MetricCreated | MetricUpdated
-) -> Written:
-    metric = metrics.evolve(before, event)
+def _checked(streams: Streams, app_id: UUID, metric: Metric) -> Metric:
+    """It can be reckoned. Raises Rejected."""
     metrics.resolve(metric, lambda other: _load(streams, app_id, other))
-    return Written(metric, streams.append([event]))
+    return metric
+
+
+def _check_above(streams: Streams, app_id: UUID, metric: Metric, naming: Naming) -> None:
+    """That what is reckoned from it can be reckoned from what it is now. Raises Rejected."""
+    seen: dict[UUID, Metric] = {}
+    below = [metric.metric_id]
+    while below:
+        new = [one for one in naming(below.pop()) if one.metric_id not in seen]
+        seen |= {one.metric_id: one for one in new}
+        below += [one.metric_id for one in new]
+    for one in seen.values():
+        if one.metric_id != metric.metric_id:
+            try:
+                metrics.resolve(
+                    one, lambda o: metric if o == metric.metric_id else _load(streams, app_id, o)
+                )
+            except Rejected as error:
+                issue = f"would then be wrong for {one.name}, whose formula needs this one: {error}"
+                raise Rejected("definition", issue) from None
 
 
 def _existing(streams: Streams, app_id: UUID, metric_id: UUID) -> Metric:

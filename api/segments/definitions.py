@@ -36,7 +36,7 @@ from domain.metrics import Metric
 from domain.past import NOW
 from domain.segments import Changed, check_expanded
 from infrastructure.bootstrap import Adapters
-from infrastructure.segment_changes import one_at_a_time
+from infrastructure.changes_in_turn import one_at_a_time
 from projections import metrics, people, segment_lists, segments
 from projections.apps import Caller
 from projections.segment_lists import Shown

@@ -17,7 +17,7 @@ from commands import segments as commands
 from domain.errors import NotFound, Rejected
 from domain.limits import MAX_LIST_CHANGES
 from infrastructure.bootstrap import Adapters
-from infrastructure.segment_changes import one_at_a_time
+from infrastructure.changes_in_turn import one_at_a_time
 from projections import people, segments
 from projections.apps import Caller
 from projections.people.whose import Whose, find_whose
