@@ -110,9 +110,9 @@ def create_segment(  # noqa: PLR0913  what a segment is
     criteria: Tree | None,
     others: Definitions,
 ) -> SegmentCreated:
-    """Without criteria it is a static list. Raises Rejected."""
+    """Without criteria it is a static list. Raises Rejected, and Conflict for one too many."""
     if len(others) >= MAX_SEGMENTS:
-        raise Rejected("name", f"an app has at most {MAX_SEGMENTS} segments; delete one first")
+        raise Conflict(f"an app has at most {MAX_SEGMENTS} segments; delete one first")
     _check_nesting(segment_id, criteria, others)
     return SegmentCreated(
         originator_id=segment_id,
@@ -130,6 +130,8 @@ def update_segment(
     segment: Segment, changed: Changed, *, others: Definitions, now: datetime
 ) -> SegmentUpdated:
     """Raises Rejected."""
+    if changed == Changed():
+        raise Rejected("body", "changes nothing; give name, description or criteria")
     if changed.criteria is not None and segment.kind == "static":
         raise Rejected("criteria", "this is a static list, which has none; create a live segment")
     criteria = segment.criteria if changed.criteria is None else changed.criteria

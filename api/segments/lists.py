@@ -52,7 +52,7 @@ async def change_members(
 ) -> ListChanged:
     check_body(await request.body(), ListBody)
     if not 1 <= len(data.add) + len(data.remove) <= MAX_LIST_CHANGES:
-        raise Rejected("add", f"and `remove` have 1 to {MAX_LIST_CHANGES} ids together")
+        raise Rejected("add", f"has with `remove` 1 to {MAX_LIST_CHANGES} ids; give some of them")
     await caught_up(adapters, people.name, data.min_position)
     return await asyncio.to_thread(_change, adapters, writer, segment_id, data)
 

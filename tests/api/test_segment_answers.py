@@ -53,6 +53,16 @@ def test_a_change_answers_what_there_is(shop):
     assert changed["segment"]["created_at"] < changed["segment"]["updated_at"]
 
 
+def test_a_change_of_nothing_is_no_version(shop, problem):
+    listed = shop.made("Unchanged", kind="static")
+    for body in ({}, {"name": None}, {"criteria": None}, {"version": 1}):
+        issue = problem(shop.call("PATCH", f"/{listed}", json=body), 400, "INVALID_REQUEST")[
+            "issue"
+        ]
+        assert issue == "changes nothing; give name, description or criteria"
+    assert shop.done("GET", f"/{listed}")["segment"]["version"] == 1
+
+
 def test_an_answer_says_how_fresh_it_is(shop):
     live = shop.made("Fresh", "did look")
     for path in (f"/{live}", f"/{live}/members", f"/{live}/members/kA"):

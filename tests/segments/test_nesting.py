@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 
 from domain.conditions.tree import AllOf, AnyOf, Did, Member, Not
-from domain.errors import Rejected
-from domain.limits import MAX_EXPANDED_NODES, MAX_SEGMENT_DEPTH
+from domain.errors import Conflict, Rejected
+from domain.limits import MAX_EXPANDED_NODES, MAX_SEGMENT_DEPTH, MAX_SEGMENTS
 from domain.past import NOW
 from domain.segments import (
     Changed,
@@ -133,3 +133,11 @@ def test_the_engine_takes_the_most(engine_url):
         query = criteria.members(one, criteria.Asked(1, 10, AT, NOW))
         assert engine.query(f"EXPLAIN SYNTAX {query.sql}", query.parameters).rows
     engine.close()
+
+
+def test_an_app_has_so_many_segments_and_one_more_is_a_conflict():
+    found = Segments()
+    for number in range(MAX_SEGMENTS):
+        found.create(number, None)
+    with pytest.raises(Conflict, match="delete one first"):
+        found.create(MAX_SEGMENTS, None)
