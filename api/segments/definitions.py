@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -37,6 +38,7 @@ from domain.past import NOW
 from domain.segments import Changed, check_expanded
 from infrastructure.bootstrap import Adapters
 from infrastructure.changes_in_turn import one_at_a_time
+from infrastructure.reactor import state
 from projections import metrics, people, segment_lists, segments
 from projections.apps import Caller
 from projections.segment_lists import Shown
@@ -67,7 +69,7 @@ class SegmentPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class SegmentShown(msgspec.Struct, frozen=True, kw_only=True):
-    """`members` null: just created, not evaluated yet."""
+    """`members` null: not evaluated yet."""
 
     segment_id: UUID
     kind: str
@@ -251,22 +253,25 @@ async def show_segment(
     found = await asyncio.to_thread(_found, asked, segment_id)
     told = asked.standing
     return SegmentAnswer(
-        segment=_shown(found),
+        segment=found,
         freshness=await asyncio.to_thread(freshness, asked),
         position=told.position,
         lag_ms=told.lag_ms,
     )
 
 
-def _found(asked: Asked, segment_id: UUID) -> Shown:
+def _found(asked: Asked, segment_id: UUID) -> SegmentShown:
     with asked.connected() as connection:
         found = segment_lists.find_segment(connection, asked.app_number, segment_id)
-    return checked_segment(found)
+        evaluated = state.fingerprints(connection, asked.app_number)
+    return _shown(checked_segment(found), evaluated.keys())
 
 
-def _shown(one: Shown) -> SegmentShown:
+def _shown(one: Shown, evaluated: AbstractSet[UUID]) -> SegmentShown:
     tree = stored(one.criteria)
     told = one._asdict() | {"criteria": tree, "criteria_text": text_of(tree)}
+    if tree is not None and one.segment_id not in evaluated:
+        told["members"] = None
     return SegmentShown(**told)
 
 
@@ -282,10 +287,10 @@ async def list_segments(
     query = cursors.query_of("segments", reader.app_number, search)
     after = cursors.decode_place(cursor, query, tuple[_Place])
     asked = await asked_of_segments(adapters, reader, min_position, NOW)
-    found, total = await asyncio.to_thread(_page, asked, search, after, limit)
-    more = cursors.encode_place(query, (found[-1][0],)) if len(found) == limit else None
+    found, places, total = await asyncio.to_thread(_page, asked, search, after, limit)
+    more = cursors.encode_place(query, (places[-1],)) if len(found) == limit else None
     return Segments(
-        segments=[_shown(one) for _, one in found],
+        segments=found,
         total=total,
         cursor=more,
         position=asked.standing.position,
@@ -295,11 +300,13 @@ async def list_segments(
 
 def _page(
     asked: Asked, search: str | None, after: tuple[int, ...] | None, limit: int
-) -> tuple[list[tuple[int, Shown]], int]:
+) -> tuple[list[SegmentShown], list[int], int]:
     with asked.connected() as connection:
-        return segment_lists.list_segments(
+        rows, total = segment_lists.list_segments(
             connection, asked.app_number, search=search, after=after, limit=limit
         )
+        evaluated = state.fingerprints(connection, asked.app_number).keys()
+    return [_shown(one, evaluated) for _, one in rows], [place for place, _ in rows], total
 
 
 @post(["/v1/segments/preview", "/v1/audiences/preview"], status_code=200)
