@@ -21,6 +21,7 @@ _T = TypeVar("_T")
 
 # ErrorCodes.cpp of ClickHouse.
 _TIMEOUT = 159
+_NO_DICTIONARY = 36
 # Too many rows, too large a set, memory limit, too many bytes or results.
 _TOO_BIG = frozenset({158, 191, 241, 307, 396})
 _TOO_BUSY = frozenset({202, 203, 209, 210, 252, 394, 439})
@@ -170,8 +171,9 @@ class AnalyticsEngine:
             try:
                 return ask()
             except DatabaseError as error:
+                # What a caller wrote may stand in a message, but not at its beginning.
                 app = person_map.missing_dictionary(str(error))
-                if app is None:
+                if app is None or error.code != _NO_DICTIONARY:
                     raise
                 self._make_dictionary(app)
                 return ask()

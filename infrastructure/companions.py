@@ -46,8 +46,8 @@ def refill(analytics: AnalyticsEngine, engine: Engine, log_id: UUID, upto: int) 
         live.recover(log_id)
         for old, new in zip(live.tables, shadow.tables, strict=True):
             analytics.command(f"EXCHANGE TABLES {old} AND {new}", settings=LOOKED_UP)
+        reload_dictionaries(analytics)
         shadow.drop()
-    reload_dictionaries(analytics)
 
 
 def differing(

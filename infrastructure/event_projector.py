@@ -178,6 +178,7 @@ class EventProjector:
             before = self._hold(connection)
             position = self._writer.recover(log_id)
             self._companions.recover(log_id)
+            self._companions.write(connection, self._people_upto(connection, position))
             told = before if before and before.filling == self._writer.generation else None
             rules = before.rules if before and before.rules and position else self._rules
             if rules != self._rules:
@@ -194,6 +195,11 @@ class EventProjector:
             checkpoints.write(connection, self._checkpoint)
         _position.set(position)
         return position
+
+    def _people_upto(self, connection: Connection, position: int) -> int:
+        """What was emptied is filled at once: the next page may be long in coming."""
+        numbered = checkpoints.read(connection, people.name)
+        return min(position, numbered.position if numbered else 0)
 
     def _write(self, page: list[Recorded], after: int) -> None:
         """The lock on the checkpoint's row is the fence: whoever has moved the read model

@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Connection
 
+from domain.errors import TooHeavy
 from infrastructure.analytics_engine import LIGHT, AnalyticsEngine, EngineFailed
 from infrastructure.companion_tables import ROWS, last_position, make
 from projections import people
@@ -19,6 +21,8 @@ from projections.person_map import (
     create_now,
     dictionary,
 )
+
+_log = structlog.get_logger()
 
 LOOKED_UP = {"check_table_dependencies": 0}  # the dictionaries that read it are loaded anew
 # Changes after which an app's dictionary is loaded anew: until then each query reads them.
@@ -112,5 +116,6 @@ def _reload(analytics: AnalyticsEngine, name: str) -> None:
     """
     try:
         analytics.command(f"SYSTEM RELOAD DICTIONARY {name}")
-    except EngineFailed:
+    except (EngineFailed, TooHeavy) as error:
+        _log.warning("a dictionary is made anew", name=name, error=str(error))
         analytics.command(f"DROP DICTIONARY IF EXISTS {name}")

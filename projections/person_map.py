@@ -48,7 +48,9 @@ SOURCE(CLICKHOUSE(QUERY '
     )'))
 LAYOUT({layout}) LIFETIME(0)"""
 _DICTIONARY = "persons_of_"  # and the app's number
-_MISSING = re.compile(rf"Dictionary \(`?(?:\w+`?\.`?)?{_DICTIONARY}(\d+)`?\) not found")
+_MISSING = re.compile(
+    rf"DB::Exception: Dictionary \(`?(?:\w+`?\.`?)?{_DICTIONARY}(\d{{1,9}})`?\) not found"
+)
 DICTIONARIES = (  # (name, entries) of all that are in memory
     "SELECT name, element_count FROM system.dictionaries WHERE database = currentDatabase()"
     f" AND startsWith(name, '{_DICTIONARY}') AND status != 'NOT_LOADED'"

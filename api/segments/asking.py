@@ -138,12 +138,12 @@ class Freshness(msgspec.Struct, frozen=True, kw_only=True):
 def freshness(asked: Asked) -> Freshness:
     with asked.connected() as connection:
         known = state.read(connection, asked.app_number)
+    if not known.is_there:
+        return Freshness(evaluated_position=None, evaluated_at=None, lag_ms=0.0)
     positions, lag = asked.adapters.positions, 0.0
     if known.position < positions.head():
         waiting = asked.adapters.clock() - positions.recorded_at(known.position + 1)
         lag = max(0.0, round(waiting.total_seconds() * 1000, 1))
-    if not known.is_there:
-        return Freshness(evaluated_position=None, evaluated_at=None, lag_ms=lag)
     return Freshness(evaluated_position=known.position, evaluated_at=known.at, lag_ms=lag)
 
 

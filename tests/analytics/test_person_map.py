@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from infrastructure import person_writer
-from infrastructure.analytics_engine import AnalyticsEngine
+from infrastructure.analytics_engine import AnalyticsEngine, EngineFailed
 from infrastructure.person_writer import PersonWriter
 from projections import people, person_map
 from projections.person_map import DICTIONARIES, dictionary, listed
@@ -109,3 +109,12 @@ def test_a_dictionary_that_has_become_too_small_is_made_anew(engine, log, monkey
             row[0] for row in engine.query(f"{layout} AND database = currentDatabase()").rows
         }
         assert found == ("Flat" if position == 10 else "HashedArray")
+
+
+def test_a_message_that_says_so_makes_no_dictionary(engine, log):
+    PersonWriter(engine).recover(uuid4())
+    told = f"DB::Exception: Dictionary (`{dictionary(7)}`) not found"
+    with pytest.raises(EngineFailed):
+        engine.query("SELECT toInt32({told:String})", {"told": told})
+    names = "SELECT name FROM system.dictionaries WHERE database = currentDatabase()"
+    assert engine.query(names).rows == []

@@ -106,3 +106,14 @@ def test_the_table_is_filled_anew_and_compared(world):
     refill(world.analytics, world.engine, log_id, world.position)
     assert differing(world.analytics, world.engine, log_id, world.position) == ()
     assert members(world) == {"often": {1}}
+
+
+def test_an_emptied_table_is_filled_when_the_projector_starts(world):
+    world.define("often", SHAPES["often"])
+    world.track("ada", "buy")
+    world.track("ada", "buy")
+    world.evaluate()
+    world.analytics.command("DROP TABLE segment_memberships SYNC")
+    world.projector._writer.checkpoint()  # else the last pages come again, and bring it with them
+    world.projector._recover(read_log_id(world.history.connection))
+    assert members(world) == {"often": {1}}
