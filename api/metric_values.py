@@ -9,7 +9,7 @@ from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from api.analytics.answers import CHOOSING, READ_MODEL, Answer, Moment, begin, respond
+from api.analytics.answers import CHOOSING, Answer, Moment, begin, respond
 from api.analytics.restriction import chosen_persons
 from api.analytics.trends import Trends, measure, table
 from api.metrics import MetricShown, Version, find, shown
@@ -133,14 +133,14 @@ async def measure_all(moment: Moment, resolved: Resolved, asked: Question) -> Me
 
 
 async def _among(moment: Moment, metric: Metric) -> Moment:
-    """Asked about the persons that the metric is about. Raises Rejected for a segment that was not
-    there then.
+    """Asked about the persons that the metric is about, once it is known who they are at the
+    moment's position. Raises Rejected for a segment that was not there then, and NotCaughtUp.
     """
     tree = people_of(metric.definition)
     if tree is None:
         return moment
     adapters, past = moment.adapters, moment.past
-    await reached(adapters, (READ_MODEL, *CHOOSING), None, past)
+    await reached(adapters, CHOOSING, moment.standing.position, past)
     chosen = await chosen_persons(adapters, moment.app_number, tree, past)
     return moment._replace(chosen=chosen)
 

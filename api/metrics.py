@@ -1,7 +1,7 @@
 """Metrics: what is measured, under a name, in versions."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -27,9 +27,9 @@ from domain.limits import DEFAULT_PAGE, MAX_METRICS, MAX_NAME_CHARS
 from domain.metrics import (
     Change,
     Definition,
-    Metric,
     NewMetric,
     checked_definition,
+    refuse_named,
     segments_named,
 )
 from infrastructure.bootstrap import Adapters
@@ -200,21 +200,13 @@ async def delete_metric(
 ) -> Deleted:
     def remove() -> int:
         with _in_turn(adapters, writer) as connection:
-            _refuse_named(metrics.named_in(connection, _number(writer), metric_id))
+            naming = metrics.named_in(connection, _number(writer), metric_id)
+            refuse_named(naming, "it stands in the formula of")
             app_id = own_app(writer)
             return commands.delete_metric(adapters.streams, adapters.clock, app_id, metric_id)
 
     position = await asyncio.to_thread(remove)
     return Deleted(position=position, message="deleted; its versions are kept for the past")
-
-
-def _refuse_named(naming: Sequence[Metric]) -> None:
-    if naming:
-        names = ", ".join(one.name for one in naming[:5])
-        raise Conflict(
-            f"it stands in the formula of {names}; change these first",
-            metrics=[str(one.metric_id) for one in naming],
-        )
 
 
 def find(

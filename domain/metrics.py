@@ -327,3 +327,11 @@ def reckon(resolved: Resolved, values: Mapping[UUID, float | None]) -> float | N
         return values[resolved.metric.metric_id]
     parts = {name: reckon(part, values) for name, part in resolved.parts.items()}
     return resolved.formula.reckon(parts)
+
+
+def refuse_named(naming: Sequence[Metric], how: str) -> None:
+    """What `naming` name can't go; `how` they do. Raises Conflict."""
+    if naming:
+        names = ", ".join(one.name for one in naming[:5])
+        issue = f"{how} {names}; change these first"
+        raise Conflict(issue, metrics=[str(one.metric_id) for one in naming])

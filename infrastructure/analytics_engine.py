@@ -31,6 +31,7 @@ for _name in ("clickhouse_connect", "urllib3.connectionpool"):
 
 LIGHT: Mapping[str, object] = {"priority": 1}  # settings of a small read: it waits for no place
 
+_LONGEST_STATEMENT = 2**27  # bytes: the members of a list may stand in it, 8 bytes each
 # Inserts answer when the rows are in the table, and are never taken for repetitions: exactly-once
 # is the work of positions (infrastructure/event_writer.py).
 _INSERT = {"async_insert": 0, "insert_deduplicate": 0, "max_partitions_per_insert_block": 0}
@@ -82,6 +83,7 @@ class AnalyticsEngine:
             "send_receive_timeout": timeout_seconds,
             "autogenerate_session_id": False,  # a session would allow one query at a time
             "form_encode_query_params": True,  # long lists do not fit into a URL
+            "settings": {"max_query_size": _LONGEST_STATEMENT},
         }
         self._database = str(self._options["database"])
         self._client: Client | None = None

@@ -22,11 +22,12 @@ _T = TypeVar("_T")
 
 class Companion(Protocol):
     """For one thread; one writer at a time, as of the events. `digest`: SQL of (app number, rows,
-    digest) of what `table` has up to a position.
+    digest) of what `table` has up to a position. `position`: up to where it was copied.
     """
 
     table: str
     digest: str
+    position: int
 
     @property
     def tables(self) -> tuple[str, ...]: ...
@@ -63,14 +64,27 @@ def lines_in_parts(
     rows: Iterator[_T], line: Callable[[_T], bytes], position_of: Callable[[_T], int]
 ) -> Iterator[list[bytes]]:
     """Each is one part of the table, so that it is there or not."""
-    part: list[bytes] = []
+    lines = ((position_of(row), line(row)) for row in rows)
+    for part in in_parts(lines, _first, lambda told: len(told[1])):
+        yield [told for _, told in part]
+
+
+def in_parts(
+    rows: Iterator[_T], position_of: Callable[[_T], int], bytes_of: Callable[[_T], int]
+) -> Iterator[list[_T]]:
+    """The same of rows."""
+    part: list[_T] = []
     size = position = 0
     for row in rows:
         if (len(part) >= ROWS or size >= _BYTES) and position_of(row) != position:
             yield part
             part, size = [], 0
-        part.append(line(row))
-        size += len(part[-1])
+        part.append(row)
+        size += bytes_of(row)
         position = position_of(row)
     if part:
         yield part
+
+
+def _first(told: tuple[int, bytes]) -> int:
+    return told[0]

@@ -33,6 +33,9 @@ class Companions:
         for one in self._all:
             one.write(connection, upto)
 
+    def are_behind(self, position: int) -> bool:
+        return any(one.position < position for one in self._all)
+
     def forget(self) -> None:
         """Somebody was erased: what was said of persons is not what it was."""
         self._traits.forget()

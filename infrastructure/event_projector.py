@@ -122,6 +122,7 @@ class EventProjector:
             while not self._stopping.is_set():
                 page = self._offered_after(position) or self._logged_after(log, position)
                 if not page:
+                    self._catch_up(position)
                     self._wait()
                     continue
                 started = time.monotonic()
@@ -200,6 +201,15 @@ class EventProjector:
         """What was emptied is filled at once: the next page may be long in coming."""
         numbered = checkpoints.read(connection, people.name)
         return min(position, numbered.position if numbered else 0)
+
+    def _catch_up(self, position: int) -> None:
+        """A read model that was built anew has come on, and the log has nothing new to show it."""
+        if not self._companions.are_behind(position):
+            return
+        with self._engine.begin() as connection:
+            held = self._hold(connection)
+            if held is not None and self._is_mine(held):
+                self._companions.write(connection, self._people_upto(connection, position))
 
     def _write(self, page: list[Recorded], after: int) -> None:
         """The lock on the checkpoint's row is the fence: whoever has moved the read model

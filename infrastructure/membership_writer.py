@@ -20,7 +20,7 @@ class MembershipWriter:
     def __init__(self, analytics: AnalyticsEngine, *, suffix: str = "") -> None:
         self._analytics = analytics
         self._name = self.table + suffix
-        self._position = 0
+        self.position = 0
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -29,15 +29,15 @@ class MembershipWriter:
     def recover(self, log_id: UUID) -> None:
         generation = f"{log_id} {segments.version} {memberships.VERSION}"
         make(self._analytics, self._name, memberships.create_table, generation, self.drop)
-        self._position = last_position(self._analytics, self._name)
+        self.position = last_position(self._analytics, self._name)
 
     def write(self, connection: Connection, upto: int) -> None:
         reached = checkpoints.read(connection, segments.name)
         upto = min(upto, reached.position if reached else 0)
-        rows = segments.moved_between(connection, self._position, upto)
+        rows = segments.moved_between(connection, self.position, upto)
         for part in lines_in_parts(rows, memberships.line, lambda row: row.position):
             self._analytics.insert_rows(self._name, memberships.COLUMNS, part, format_name="TSV")
-        self._position = max(self._position, upto)
+        self.position = max(self.position, upto)
 
     def drop(self) -> None:
         self._analytics.command(f"DROP TABLE IF EXISTS {self._name} SYNC")

@@ -1,7 +1,7 @@
 """Keeps ClickHouse's copy of who is whom."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from domain.errors import TooHeavy
 from infrastructure.analytics_engine import LIGHT, AnalyticsEngine, EngineFailed
-from infrastructure.companion_tables import ROWS, last_position, make
+from infrastructure.companion_tables import in_parts, last_position, make
 from projections import people
 from projections.person_map import (
     CHANGES,
@@ -27,6 +27,7 @@ _log = structlog.get_logger()
 LOOKED_UP = {"check_table_dependencies": 0}  # the dictionaries that read it are loaded anew
 # Changes after which an app's dictionary is loaded anew: until then each query reads them.
 _RECENT, _RECENT_SHARE = 1_000, 0.02
+_CHANGE_BYTES = 40  # of four numbers, at most some
 
 
 class PersonWriter:
@@ -38,7 +39,7 @@ class PersonWriter:
         self._analytics = analytics
         self._changes = CHANGES + suffix
         self._now = NOW + suffix
-        self._position = 0
+        self.position = 0
         self._recent: Counter[int] = Counter()  # changes by app, since its dictionary was loaded
 
     @property
@@ -50,13 +51,13 @@ class PersonWriter:
         make(self._analytics, self._changes, create_changes, generation, self.drop)
         self._analytics.command(create_now(self._now))
         self._analytics.command(FILL_NOW.format(now=self._now, changes=self._changes))
-        self._position = last_position(self._analytics, self._changes)
+        self.position = last_position(self._analytics, self._changes)
         if self._changes == CHANGES:
             reload_dictionaries(self._analytics)
 
     def write(self, connection: Connection, upto: int) -> None:
-        changes = people.find_changes(connection, after=self._position, upto=upto)
-        for rows in _in_parts(changes):
+        changes = people.find_changes(connection, after=self.position, upto=upto)
+        for rows in in_parts(changes, lambda change: change[2], lambda _: _CHANGE_BYTES):
             self._insert(self._changes, people.CHANGE, rows)
             self._insert(
                 self._now,
@@ -64,7 +65,7 @@ class PersonWriter:
                 [(app, number, person) for app, number, _, person in rows],
             )
             self._recent.update(app for app, *_ in rows)
-        self._position = max(self._position, upto)
+        self.position = max(self.position, upto)
         if self._changes == CHANGES:
             self._load()
 
@@ -89,19 +90,6 @@ class PersonWriter:
     def _insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[int, ...]]) -> None:
         data = "\n".join("\t".join(map(str, row)) for row in rows) + "\n"
         self._analytics.insert_rows(table, columns, data.encode(), format_name="TSV")
-
-
-def _in_parts(
-    changes: Iterator[tuple[int, int, int, int]],
-) -> Iterator[list[tuple[int, int, int, int]]]:
-    part: list[tuple[int, int, int, int]] = []
-    for change in changes:
-        if len(part) >= ROWS and change[2] != part[-1][2]:
-            yield part
-            part = []
-        part.append(change)
-    if part:
-        yield part
 
 
 def reload_dictionaries(analytics: AnalyticsEngine) -> None:

@@ -19,7 +19,7 @@ class TraitWriter:
         self._analytics = analytics
         self._name = self.table + suffix
         self._rows = people.TraitRows()
-        self._position = 0
+        self.position = 0
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -28,14 +28,14 @@ class TraitWriter:
     def recover(self, log_id: UUID) -> None:
         generation = trait_generation(log_id)
         make(self._analytics, self._name, person_traits.create_table, generation, self.drop)
-        self._position = last_position(self._analytics, self._name)
+        self.position = last_position(self._analytics, self._name)
         self._rows.forget()
 
     def write(self, connection: Connection, upto: int) -> None:
-        rows = self._rows.between(connection, self._position, upto)
+        rows = self._rows.between(connection, self.position, upto)
         for part in _parts(rows):
             self._analytics.insert_rows(self._name, person_traits.COLUMNS, part, format_name="TSV")
-        self._position = max(self._position, upto)
+        self.position = max(self.position, upto)
 
     def forget(self) -> None:
         """Somebody was erased: what was said of persons is not what it was."""

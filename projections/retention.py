@@ -151,7 +151,7 @@ def _same(asked: Asked, seen: _Events, last: str) -> str:
 
 
 def _settings(question: Question, source: Source, *, is_small: bool) -> dict[str, object]:
-    settings: dict[str, object] = {"max_query_size": 4 * 1024 * 1024}
+    settings: dict[str, object] = {}
     if source != "rows":
         if is_small:
             settings["priority"] = 1

@@ -84,7 +84,7 @@ def plan(
         value=typed(question.breakdown.property, "key") if question.breakdown else "",
         cells=cells,
     )
-    settings: dict[str, object] = {"max_query_size": 4 * 1024 * 1024}
+    settings: dict[str, object] = {}
     if source != "rows":
         if chosen is None:
             settings["priority"] = 1

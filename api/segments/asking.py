@@ -16,7 +16,6 @@ from domain.conditions.tree import Tree, check_criteria
 from domain.errors import NotFound
 from domain.past import NOW, Past
 from infrastructure.bootstrap import Adapters
-from infrastructure.reactor import state
 from projections import criteria, people, segment_lists, segments
 from projections.apps import Caller
 from projections.event_queries import Query
@@ -123,28 +122,6 @@ def user_ids(asked: Asked, connection: Connection, persons: Sequence[int]) -> di
     whose = {row.number: row.person for row in connection.execute(wanted)}
     told = describe(connection, app_number, sorted(set(whose.values())))
     return {number: told[person].user_id for number, person in whose.items() if person in told}
-
-
-class Freshness(msgspec.Struct, frozen=True, kw_only=True):
-    """As of when live segments of the app are evaluated, null: not yet. `lag_ms`: how long ago the
-    first event behind that was recorded, 0 if there is none.
-    """
-
-    evaluated_position: int | None
-    evaluated_at: datetime | None
-    lag_ms: float
-
-
-def freshness(asked: Asked) -> Freshness:
-    with asked.connected() as connection:
-        known = state.read(connection, asked.app_number)
-    if not known.is_there:
-        return Freshness(evaluated_position=None, evaluated_at=None, lag_ms=0.0)
-    positions, lag = asked.adapters.positions, 0.0
-    if known.position < positions.head():
-        waiting = asked.adapters.clock() - positions.recorded_at(known.position + 1)
-        lag = max(0.0, round(waiting.total_seconds() * 1000, 1))
-    return Freshness(evaluated_position=known.position, evaluated_at=known.at, lag_ms=lag)
 
 
 def checked_segment(found: segment_lists.Shown | None) -> segment_lists.Shown:

@@ -1,9 +1,6 @@
 """Creating, reading, changing and deleting segments, and seeing beforehand who would be in."""
 
 import asyncio
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -15,30 +12,36 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from api import cursors
 from api.reading import EVENTS, Asked, Cursor, Limit
 from api.segments.asking import (
-    Freshness,
     asked_of_segments,
     checked_segment,
-    freshness,
     look,
     query_of,
     read_criteria,
-    stored,
     text_of,
     user_ids,
+)
+from api.segments.evaluation import evaluated, freshness, read_evaluation
+from api.segments.shown import (
+    SegmentAnswer,
+    Segments,
+    SegmentShown,
+    SegmentWritten,
+    defined,
+    shown,
+    written,
 )
 from api.shapes import check_body
 from api.time_machine import reached
 from api.waiting import MinPosition
 from commands import segments as commands
 from domain.conditions.tree import Tree
-from domain.errors import Conflict, Rejected
+from domain.errors import Rejected
 from domain.limits import DEFAULT_PAGE, MAX_NAME_CHARS, MAX_NUMBER, MAX_SAMPLE
-from domain.metrics import Metric
+from domain.metrics import refuse_named
 from domain.past import NOW
 from domain.segments import Changed, check_expanded
 from infrastructure.bootstrap import Adapters
 from infrastructure.changes_in_turn import one_at_a_time
-from infrastructure.reactor import state
 from projections import metrics, people, segment_lists, segments
 from projections.apps import Caller
 from projections.segment_lists import Shown
@@ -66,48 +69,6 @@ class SegmentPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     description: str | None = None
     criteria: Any = None
     version: int | None = None
-
-
-class SegmentShown(msgspec.Struct, frozen=True, kw_only=True):
-    """`members` null: not evaluated yet."""
-
-    segment_id: UUID
-    kind: str
-    name: str
-    description: str
-    criteria: Tree | None
-    criteria_text: str | None
-    version: int
-    members: int | None
-    created_at: datetime | None
-    updated_at: datetime | None
-
-
-class SegmentWritten(msgspec.Struct, frozen=True, kw_only=True):
-    """`audience_id`, `user_count`: as older callers know them."""
-
-    segment: SegmentShown
-    audience_id: UUID
-    user_count: int
-    position: int
-    success: bool = True
-
-
-class SegmentAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    segment: SegmentShown
-    freshness: Freshness
-    position: int
-    lag_ms: float
-    success: bool = True
-
-
-class Segments(msgspec.Struct, frozen=True, kw_only=True):
-    segments: list[SegmentShown]
-    total: int
-    cursor: str | None
-    position: int
-    lag_ms: float
-    success: bool = True
 
 
 class Deleted(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,30 +121,7 @@ def _created(adapters: Adapters, writer: Caller, wanted: commands.Wanted) -> Seg
     with one_at_a_time(adapters.engine, adapters.positions, app) as connection:
         others = {k: d.criteria for k, d in segments.find_definitions(connection, app).items()}
         done = commands.create(adapters.streams, adapters.clock, wanted, others)
-    return _written(done, None)
-
-
-def _written(done: commands.Done, before: Shown | None) -> SegmentWritten:
-    """`before`: as the read model has it, with the members that it had."""
-    segment = done.segment
-    shown = SegmentShown(
-        segment_id=segment.id,
-        kind=segment.kind,
-        name=segment.name,
-        description=segment.description,
-        criteria=segment.criteria,
-        criteria_text=text_of(segment.criteria),
-        version=segment.version,
-        members=before and before.members,
-        created_at=before.created_at if before else done.at,
-        updated_at=done.at,
-    )
-    return SegmentWritten(
-        segment=shown,
-        audience_id=segment.id,
-        user_count=shown.members or 0,
-        position=done.position,
-    )
+    return written(done, None, members=0 if wanted.criteria is None else None)
 
 
 @patch(["/v1/segments/{segment_id:uuid}", "/v1/audiences/{segment_id:uuid}"])
@@ -207,10 +145,14 @@ def _updated(
     app = writer.app_number or 0
     with one_at_a_time(adapters.engine, adapters.positions, app) as connection:
         segment = commands.find(adapters.streams, writer.app_id, segment_id, version)
-        others = {k: d.criteria for k, d in segments.find_definitions(connection, app).items()}
+        definitions = segments.find_definitions(connection, app)
+        others = {k: d.criteria for k, d in definitions.items()}
         before = segment_lists.find_segment(connection, app, segment_id)
+        evaluation = read_evaluation(connection, app)
         done = commands.update(adapters.streams, adapters.clock, segment, changed, others)
-    return _written(done, before)
+    evaluation = evaluation.of({**definitions, segment_id: defined(done.segment)})
+    members = before.members if before and evaluation.has(segment_id) else None
+    return written(done, before, members=members)
 
 
 @delete(
@@ -227,19 +169,10 @@ def delete_segment(
     app = writer.app_number or 0
     with one_at_a_time(adapters.engine, adapters.positions, app) as connection:
         segment = commands.find(adapters.streams, writer.app_id, segment_id)
-        _refuse_measured(metrics.measuring(connection, app, segment_id))
+        refuse_named(metrics.measuring(connection, app, segment_id), "its members are measured by")
         others = {k: d.criteria for k, d in segments.find_definitions(connection, app).items()}
         position = commands.delete(adapters.streams, adapters.clock, segment, others)
     return Deleted(position=position)
-
-
-def _refuse_measured(naming: Sequence[Metric]) -> None:
-    if naming:
-        names = ", ".join(one.name for one in naming[:5])
-        raise Conflict(
-            f"its members are measured by {names}; change these first",
-            metrics=[str(one.metric_id) for one in naming],
-        )
 
 
 @get(["/v1/segments/{segment_id:uuid}", "/v1/audiences/{segment_id:uuid}"])
@@ -250,29 +183,20 @@ async def show_segment(
     min_position: MinPosition = None,
 ) -> SegmentAnswer:
     asked = await asked_of_segments(adapters, reader, min_position, NOW)
+    evaluation = await evaluated(asked, min_position, segment_id)
     found = await asyncio.to_thread(_found, asked, segment_id)
-    told = asked.standing
     return SegmentAnswer(
-        segment=found,
-        freshness=await asyncio.to_thread(freshness, asked),
-        position=told.position,
-        lag_ms=told.lag_ms,
+        segment=shown(found, evaluation),
+        freshness=await freshness(asked, evaluation, segment_id),
+        position=asked.standing.position,
+        lag_ms=asked.standing.lag_ms,
     )
 
 
-def _found(asked: Asked, segment_id: UUID) -> SegmentShown:
+def _found(asked: Asked, segment_id: UUID) -> Shown:
     with asked.connected() as connection:
         found = segment_lists.find_segment(connection, asked.app_number, segment_id)
-        evaluated = state.fingerprints(connection, asked.app_number)
-    return _shown(checked_segment(found), evaluated.keys())
-
-
-def _shown(one: Shown, evaluated: AbstractSet[UUID]) -> SegmentShown:
-    tree = stored(one.criteria)
-    told = one._asdict() | {"criteria": tree, "criteria_text": text_of(tree)}
-    if tree is not None and one.segment_id not in evaluated:
-        told["members"] = None
-    return SegmentShown(**told)
+    return checked_segment(found)
 
 
 @get(["/v1/segments", "/v1/audiences"])
@@ -305,8 +229,8 @@ def _page(
         rows, total = segment_lists.list_segments(
             connection, asked.app_number, search=search, after=after, limit=limit
         )
-        evaluated = state.fingerprints(connection, asked.app_number).keys()
-    return [_shown(one, evaluated) for _, one in rows], [place for place, _ in rows], total
+        evaluation = read_evaluation(connection, asked.app_number)
+    return [shown(one, evaluation) for _, one in rows], [place for place, _ in rows], total
 
 
 @post(["/v1/segments/preview", "/v1/audiences/preview"], status_code=200)

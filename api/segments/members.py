@@ -25,15 +25,14 @@ from api.reading import (
     names_meant,
 )
 from api.segments.asking import (
-    Freshness,
     asked_of_segments,
     checked_segment,
     definition_of,
-    freshness,
     look,
     query_of,
     user_ids,
 )
+from api.segments.evaluation import Freshness, evaluated, freshness
 from api.time_machine import AsOf, KnownAt, read_past
 from api.waiting import MinPosition, caught_up
 from domain.errors import NotFound
@@ -61,7 +60,7 @@ class MemberShown(msgspec.Struct, frozen=True, kw_only=True):
 class Members(msgspec.Struct, frozen=True, kw_only=True):
     members: list[MemberShown]
     cursor: str | None
-    freshness: Freshness
+    freshness: Freshness | None
     position: int
     lag_ms: float
     success: bool = True
@@ -72,7 +71,7 @@ class IsMember(msgspec.Struct, frozen=True, kw_only=True):
     is_member: bool
     since_at: datetime | None
     since_position: int | None
-    freshness: Freshness
+    freshness: Freshness | None
     position: int
     lag_ms: float
     success: bool = True
@@ -127,11 +126,12 @@ async def list_members(  # noqa: PLR0913, PLR0917  the query string names them, 
     (after,) = cursors.decode_place(cursor, query, tuple[_Number]) or (0,)
     when = await read_past(adapters, known_at, as_of)
     asked = await asked_of_segments(adapters, reader, min_position, when)
+    evaluation = await evaluated(asked, min_position, segment_id)
     rows, shown = await asyncio.to_thread(_page, asked, segment_id, after, limit)
     return Members(
         members=shown,
         cursor=cursors.encode_place(query, (rows[-1],)) if len(rows) == limit else None,
-        freshness=await asyncio.to_thread(freshness, asked),
+        freshness=await freshness(asked, evaluation, segment_id),
         position=asked.standing.position,
         lag_ms=asked.standing.lag_ms,
     )
@@ -191,13 +191,14 @@ async def show_member(
 ) -> IsMember:
     names = names_meant(user_id, "user_id")
     asked = await asked_of_segments(adapters, reader, min_position, NOW)
+    evaluation = await evaluated(asked, min_position, segment_id)
     found = await asyncio.to_thread(_member, asked, segment_id, names)
     return IsMember(
         user_id=part_of_path(user_id, "user_id"),
         is_member=found is not None,
         since_at=found and found.since_at,
         since_position=found and found.since_position,
-        freshness=await asyncio.to_thread(freshness, asked),
+        freshness=await freshness(asked, evaluation, segment_id),
         position=asked.standing.position,
         lag_ms=asked.standing.lag_ms,
     )
@@ -222,6 +223,7 @@ async def list_segments_of_user(
     names = names_meant(user_id, "user_id")
     standing = await caught_up(adapters, segments.name, min_position)
     asked = await asked_of_people(adapters, reader, min_position, NOW)
+    await evaluated(asked, min_position)
     found = await asyncio.to_thread(_of_user, asked, names)
     return SegmentsOfUser(segments=found, position=standing.position, lag_ms=standing.lag_ms)
 
@@ -246,6 +248,7 @@ async def list_changes(  # noqa: PLR0913, PLR0917  the query string names them, 
     query = cursors.query_of("changes", reader.app_number, str(segment_id), after)
     found = cursors.decode_place(cursor, query, tuple[_Number, _Number])
     asked = await asked_of_segments(adapters, reader, min_position, NOW)
+    await evaluated(asked, min_position, segment_id)
     place = found or (after, 2**31 - 1)
     shown, last = await asyncio.to_thread(_changes, asked, segment_id, place, limit)
     return Changes(
@@ -291,6 +294,7 @@ async def export_members(  # noqa: PLR0913, PLR0917  the query string names them
     """A line for each member, by number of the person."""
     when = await read_past(adapters, known_at, as_of)
     asked = await asked_of_segments(adapters, reader, min_position, when)
+    await evaluated(asked, min_position, segment_id)
     await asyncio.to_thread(_page, asked, segment_id, 0, 1)  # refused before the first line
     media_type = "text/csv" if format == "csv" else "application/x-ndjson"
     return Stream(_lines(asked, segment_id, csv=format == "csv"), media_type=media_type)

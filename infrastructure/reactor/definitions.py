@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
@@ -32,7 +32,26 @@ class Live(NamedTuple):
 
 def find_live(connection: Connection, app: int, at: int) -> dict[UUID, Live]:
     found = segments.find_definitions(connection, app, at)
-    known = {str(one): definition for one, definition in found.items()}
+    named = _expansions(found)
+    return {
+        one: _live(definition, named(str(one)))
+        for one, definition in found.items()
+        if definition.criteria is not None
+    }
+
+
+def fingerprints(definitions: Mapping[UUID, Definition]) -> dict[UUID, str]:
+    """Of the live ones among them: `definitions` are all that an app has."""
+    named = _expansions(definitions)
+    return {
+        one: _fingerprint(named(str(one)))
+        for one, definition in definitions.items()
+        if definition.criteria is not None
+    }
+
+
+def _expansions(definitions: Mapping[UUID, Definition]) -> Callable[[str], Tree]:
+    known = {str(one): definition for one, definition in definitions.items()}
 
     @functools.cache
     def named(segment: str) -> Tree:
@@ -43,18 +62,16 @@ def find_live(connection: Connection, app: int, at: int) -> dict[UUID, Live]:
             return Member(segment=segment)
         return expanded(definition.criteria, named)
 
-    return {
-        one: _live(definition, named(str(one)))
-        for one, definition in found.items()
-        if definition.kind == "live" and definition.criteria is not None
-    }
+    return named
 
 
 def _live(definition: Definition, tree: Tree) -> Live:
-    fingerprint = hashlib.sha256(_encode(tree)).hexdigest()
-    return Live(
-        definition, tree, needs(tree), frozenset(edges(tree)), has_moving_dates(tree), fingerprint
-    )
+    moves = has_moving_dates(tree)
+    return Live(definition, tree, needs(tree), frozenset(edges(tree)), moves, _fingerprint(tree))
+
+
+def _fingerprint(tree: Tree) -> str:
+    return hashlib.sha256(_encode(tree)).hexdigest()
 
 
 def lists_in(live: Mapping[UUID, Live]) -> set[UUID]:

@@ -44,7 +44,6 @@ EVERYBODY_SECONDS, FEW_SECONDS = 60.0, 2.0
 _TOGETHER = 20  # segments in one reading, when everybody is asked about
 _ERASED = timedelta(seconds=10)  # how far the clocks of two machines may differ
 _LARGE = {
-    "max_query_size": 2**27,
     "max_ast_elements": 10**7,
     "max_expanded_ast_elements": 10**8,
     "max_execution_time": 600,

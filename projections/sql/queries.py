@@ -201,10 +201,11 @@ class Queries(Expressions):
             if name in scope:
                 self._count(scope[name].tables)
                 return quoted(CTE + name)
-        if name not in NAMES:
+        view = next((one for one in NAMES if one == name), None)
+        if view is None:
             raise no_such_table(name)
         self._count(1)
-        return self._fence.view(name)
+        return self._fence.view(view)
 
     def _count(self, tables: int) -> None:
         self.tables += tables

@@ -8,7 +8,7 @@ computed for the whole dictionary, and dictionaries are shared by all rows of a 
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple, assert_never, get_args
 from uuid import UUID
 
 from domain.past import Past
@@ -55,7 +55,8 @@ SEGMENTS = {
     "person_id": "person",
     "entered_at": "min(since)",
 }
-NAMES = ("events", "people", "segments")
+View = Literal["events", "people", "segments"]
+NAMES: tuple[View, ...] = get_args(View)
 _IDS, _SEGMENTS = "segment_ids", "segment_names"  # parameters of ours; a caller's are p0, p1, ...
 
 # No name in a caller's SQL may be one of these, whatever it would mean there.
@@ -78,15 +79,17 @@ class Fence(NamedTuple):
     has_traits: bool = True
     segments: Mapping[UUID, str] = {}
 
-    def view(self, name: str) -> str:
+    def view(self, name: View) -> str:
         """A subquery that has the columns of the view."""
         match name:
             case "people":
                 return self._people()
             case "segments":
                 return self._segments()
-            case _:
+            case "events":
                 return self._events()
+            case _:
+                assert_never(name)
 
     def parameters(self) -> dict[str, object]:
         """Of the view of segments."""

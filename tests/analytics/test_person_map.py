@@ -10,6 +10,7 @@ from infrastructure.analytics_engine import AnalyticsEngine, EngineFailed
 from infrastructure.person_writer import PersonWriter
 from projections import people, person_map
 from projections.person_map import DICTIONARIES, dictionary, listed
+from projections.segment_members import listed_query
 
 APP, OTHER = 1, 2
 IDS = 300
@@ -118,3 +119,16 @@ def test_a_message_that_says_so_makes_no_dictionary(engine, log):
         engine.query("SELECT toInt32({told:String})", {"told": told})
     names = "SELECT name FROM system.dictionaries WHERE database = currentDatabase()"
     assert engine.query(names).rows == []
+
+
+def test_a_list_may_be_long(engine, log):
+    """Longer than what the engine takes by itself for a statement, 256 KiB."""
+    writer = PersonWriter(engine)
+    writer.recover(uuid4())
+    log.append((APP, 100_000, 5, 1))
+    writer.write(None, 5)
+    numbers = range(1, 200_001)
+    for known_at, persons in ((None, 199_999), (4, 200_000)):
+        query = listed_query([*numbers], APP, known_at)
+        found = engine.query(f"SELECT count(), max(person) FROM ({query.sql})", query.parameters)
+        assert found.rows == [(persons, 200_000)]

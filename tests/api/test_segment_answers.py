@@ -63,12 +63,60 @@ def test_a_change_of_nothing_is_no_version(shop, problem):
     assert shop.done("GET", f"/{listed}")["segment"]["version"] == 1
 
 
+def test_members_are_told_the_same_by_writes_and_reads(shop):
+    """Null until they are those of the definition; a list has at once what it has."""
+    listed = shop.call("POST", "", json={"name": "Empty"}).json()
+    assert (listed["segment"]["members"], listed["user_count"]) == (0, 0)
+    made = shop.call("POST", "", json={"name": "Told", "criteria": "did look"}).json()
+    assert (made["segment"]["members"], made["user_count"]) == (None, None)
+    live = made["segment"]["segment_id"]
+    read = shop.done("GET", f"/{live}", params={"min_position": made["position"]})
+    looking = len(shop.members(live))
+    assert read["segment"]["members"] == looking > 0
+    renamed = shop.done("PATCH", f"/{live}", json={"name": "Renamed"})
+    assert renamed["segment"]["members"] == looking
+    other = shop.done("PATCH", f"/{live}", json={"criteria": "did nothing"})
+    assert other["segment"]["members"] is None
+    read = shop.done("GET", f"/{live}", params={"min_position": other["position"]})
+    assert read["segment"]["members"] == 0
+
+
+def test_members_include_ones_own_write(shop):
+    """With `min_position`, at the first look, also of what was defined a moment ago."""
+    for turn in range(3):
+        live = shop.made(f"Own write {turn}", f'did "own {turn}"')
+        event = {"user_id": "kA", "event_name": f"own {turn}"}
+        position = shop.tenant.send(event, "/v1/events").json()["position"]
+        asked = {"min_position": position}
+        found = shop.done("GET", f"/{live}/members/kA", params=asked)
+        assert found["is_member"], found
+        assert found["freshness"]["evaluated_position"] >= position
+        of_user = shop.tenant.ask("/v1/users/kA/segments", **asked)["segments"]
+        assert live in {one["segment_id"] for one in of_user}
+        assert shop.done("GET", f"/{live}", params=asked)["segment"]["members"] == 1
+
+
 def test_an_answer_says_how_fresh_it_is(shop):
     live = shop.made("Fresh", "did look")
-    for path in (f"/{live}", f"/{live}/members", f"/{live}/members/kA"):
-        found = shop.done("GET", path, params={"min_position": shop.position})["freshness"]
+    paths = (f"/{live}", f"/{live}/members", f"/{live}/members/kA")
+    shop.done("GET", "", params={"min_position": shop.position})  # which waits for no evaluation
+    for path in paths:
+        found = shop.done("GET", path)["freshness"]
         assert set(found) == {"evaluated_position", "evaluated_at", "lag_ms"}
         assert (found["evaluated_position"] is None) == (found["evaluated_at"] is None)
+        found = shop.done("GET", path, params={"min_position": shop.position})["freshness"]
+        assert found["evaluated_position"] >= shop.position
+
+
+def test_what_is_never_behind_has_no_freshness(shop):
+    """A list, and a past: they are as of the answer's position."""
+    listed = shop.made("Listed", kind="static")
+    position = shop.done("POST", f"/{listed}/members", json={"add": ["kA"]})["position"]
+    for path in (f"/{listed}", f"/{listed}/members", f"/{listed}/members/kA"):
+        assert shop.done("GET", path, params={"min_position": position})["freshness"] is None
+    live = shop.made("Of a past", "did look")
+    known_at = {"known_at": shop.position}
+    assert shop.done("GET", f"/{live}/members", params=known_at)["freshness"] is None
 
 
 def test_evidence_names_events_as_all_else_does(shop):

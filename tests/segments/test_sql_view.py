@@ -9,6 +9,7 @@ import pytest
 from domain.past import Past
 from domain.segments import SegmentCreated
 from domain.sql import Question
+from infrastructure import checkpoints
 from infrastructure.companions import differing, refill
 from infrastructure.event_store.reader import read_log_id
 from projections import segments, sql
@@ -116,4 +117,25 @@ def test_an_emptied_table_is_filled_when_the_projector_starts(world):
     world.analytics.command("DROP TABLE segment_memberships SYNC")
     world.projector._writer.checkpoint()  # else the last pages come again, and bring it with them
     world.projector._recover(read_log_id(world.history.connection))
+    assert members(world) == {"often": {1}}
+
+
+def test_it_catches_up_when_the_segments_do(world):
+    """Their read model may be built anew while nothing is logged."""
+    world.define("often", SHAPES["often"])
+    world.track("ada", "buy")
+    world.track("ada", "buy")
+    world.evaluate()
+    with world.engine.begin() as connection:
+        whole = checkpoints.read(connection, segments.name)
+        checkpoints.write(connection, msgspec.structs.replace(whole, position=0))
+    world.analytics.command("DROP TABLE segment_memberships SYNC")
+    world.projector._writer.checkpoint()  # else the last pages come again, and bring it with them
+    position = world.projector._recover(read_log_id(world.history.connection))
+    assert members(world) == {}
+    world.projector._catch_up(position)
+    assert members(world) == {}
+    with world.engine.begin() as connection:
+        checkpoints.write(connection, whole)
+    world.projector._catch_up(position)
     assert members(world) == {"often": {1}}
