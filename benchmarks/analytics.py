@@ -66,7 +66,9 @@ def trend(engine: AnalyticsEngine, **asked: Any) -> object:
     question = trend_questions.Question(**{**MONTH, **asked})
     buckets = trend_questions.check(question)
     made = trends.plan(question, buckets, app_number=1)
-    return trends.series(question, buckets, engine.query(*made[:3]).rows, now=NOW)
+    rows, in_cells = engine.query(*made[:3]).rows, made.most is not None
+    assert made.answers(rows)
+    return trends.series(question, buckets, rows, now=NOW, in_cells=in_cells)
 
 
 def funnel(engine: AnalyticsEngine, **asked: Any) -> object:

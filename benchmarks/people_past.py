@@ -65,7 +65,8 @@ def _ask(engine: AnalyticsEngine, asked: dict[str, Any], past: Past, runs: int) 
     def ask() -> None:
         buckets = check(question)
         made = plan(question, buckets, app_number=1, past=past)
-        series(question, buckets, engine.query(*made[:3]).rows, now=NOW)
+        rows = engine.query(*made[:3]).rows
+        series(question, buckets, rows, now=NOW, in_cells=made.most is not None)
 
     return median_ms(ask, runs)[0]
 

@@ -83,7 +83,8 @@ def timed(engine: AnalyticsEngine, name: str, *, runs: int, scan: float) -> Timi
     def ask() -> None:
         buckets = check(question)
         made = plan(question, buckets, app_number=1)
-        series(question, buckets, engine.query(*made[:3]).rows, now=NOW)
+        rows = engine.query(*made[:3]).rows
+        series(question, buckets, rows, now=NOW, in_cells=made.most is not None)
 
     median, worst = median_ms(ask, runs)
     return Timing(name, source, median, worst, median / scan)

@@ -1,6 +1,7 @@
-"""Breakdowns of persons: the values with most of them, what is left over, and who has none."""
+"""Breakdowns: the values with most, what is left over, and what has none."""
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from domain.trends import NONE, OTHER, Kind
@@ -24,6 +25,28 @@ def ranked(persons: str, *, value: str, counted: str, merged: str, by: str, limi
     return _RANKED.format(
         persons=persons, value=value, counted=counted, merged=merged, by=by, limit=limit
     )
+
+
+def ranked_cells(
+    cells: Iterable[tuple[int, str | None, int]], limit: int
+) -> Iterator[tuple[bool, str | None, list[tuple[int, int]], int]]:
+    """Rows (other, value, [(bucket, count)], total) of cells (bucket, value, count). To rank a few
+    of them the engine would need as long again.
+    """
+    found: defaultdict[str | None, Counter[int]] = defaultdict(Counter)
+    for bucket, value, count in cells:
+        found[value][bucket] += count
+    totals = {value: counts.total() for value, counts in found.items()}
+    by_total = sorted(
+        (value for value in found if value is not None), key=lambda one: (-totals[one], one)
+    )
+    rest: Counter[int] = Counter()
+    for value in by_total[limit:]:
+        rest.update(found[value])
+    for value in (*by_total[:limit], *({None} & found.keys())):
+        yield False, value, [*found[value].items()], totals[value]
+    if rest:
+        yield True, None, [*rest.items()], rest.total()
 
 
 def told(row: Sequence[Any]) -> tuple[str, Kind, Any]:

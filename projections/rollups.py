@@ -1,6 +1,6 @@
 """Which rollup of the events table serves a range, and the SQL that reads it or the rows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -19,12 +19,18 @@ _DAY, _HOUR = 86_400, 3600
 
 
 class Plan(NamedTuple):
-    """A query and where it reads: the rollup by UTC day, that by UTC hour, or the rows."""
+    """A query and where it reads: the rollup by UTC day, that by UTC hour, or the rows. `most`: of
+    more rows than these it tells only so many, and has to be asked in another way.
+    """
 
     sql: str
     parameters: dict[str, object]
     settings: dict[str, object]
     source: Source
+    most: int | None = None
+
+    def answers(self, rows: Sized) -> bool:
+        return self.most is None or len(rows) <= self.most
 
 
 def coarsest(bounds: Iterable[float]) -> Unit:

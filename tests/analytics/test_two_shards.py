@@ -172,9 +172,9 @@ def asked_trends(engine, app, past, **asked):
     question = trend_questions.Question(**{**RANGE, **asked})
     buckets = trend_questions.check(question)
     made = trends.plan(question, buckets, app_number=app, past=past)
-    return made.source, trends.series(
-        question, buckets, engine.query(*made[:3]).rows, now=datetime(2026, 5, 1, tzinfo=UTC)
-    )
+    rows, now = engine.query(*made[:3]).rows, datetime(2026, 5, 1, tzinfo=UTC)
+    in_cells = made.most is not None
+    return made.source, trends.series(question, buckets, rows, now=now, in_cells=in_cells)
 
 
 def asked_funnels(engine, app, past, **asked):
@@ -244,6 +244,7 @@ GROUP BY event ORDER BY event"""
 
 QUESTIONS = {
     "totals from rollups": (asked_trends, {}),
+    "totals by event": (asked_trends, {"breakdown": Breakdown("$event", 2)}),
     "uniques from rollups": (asked_trends, {"measure": "unique"}),
     "uniques by event": (asked_trends, {"measure": "unique", "breakdown": Breakdown("$event")}),
     "monthly active": (asked_trends, {"measure": "monthly_active"}),

@@ -8,6 +8,9 @@ from collections import Counter
 
 import pytest
 
+from domain.limits import MAX_REQUEST_EVENTS
+from projections.trends import CELLS
+
 DAYS = ("2026-03-28", "2026-03-29", "2026-03-30", "2026-04-01")
 
 
@@ -304,3 +307,26 @@ def test_sums_are_exact_whatever_the_order(new_tenant):
         )
         (series,) = answer["data"]["series"]
         assert series["total"] == series["values"][0]["value"] == value
+
+
+def test_a_breakdown_of_very_many_values_is_ranked_all_the_same(new_tenant):
+    """More than the engine is asked to tell one by one."""
+    tenant = new_tenant()
+    names = [f"e{n:04}" for n in range(CELLS + 10)]
+    sent = [
+        {"event_name": name, "user_id": "u", "timestamp": f"{DAYS[0]}T09:00:00Z"}
+        for name in ("e0007", "e0003", "e0003", *names)
+    ]
+    for first in range(0, len(sent), MAX_REQUEST_EVENTS):
+        events = sent[first : first + MAX_REQUEST_EVENTS]
+        position = tenant.send({"events": events}, "/v1/events/batch").json()["results"][-1]
+    answer = tenant.trends(
+        **{"from": DAYS[0], "to": DAYS[0]},
+        breakdown={"property": "$event", "limit": 2},
+        min_position=position["position"],
+        explain=True,
+    )
+    told = {series["label"]: series["total"] for series in answer["data"]["series"]}
+    assert told == {"e0003": 3, "e0007": 2, "$other": len(names) - 2}
+    assert answer["source"] == "day"
+    assert "rank" in answer["plan"]["current"]["statement"]
