@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from domain.funnels import Asked, Question, Reached, Series, Times, follows_itself
 from domain.past import NOW, Past
 from domain.trends import ALL
-from projections.conditions import Parameters, all_of, group_key, happened, typed
+from projections.conditions import Parameters, all_of, happened
 from projections.event_queries import Query, up_to, within
 from projections.events import AT, TABLE
+from projections.group_keys import GroupKey, carried_key
 from projections.people_asked import Among, bound, known, theirs
 from projections.person_map import person
 from projections.ranking import ranked, told
@@ -17,7 +18,6 @@ from projections.ranking import ranked, told
 _T = "toUInt64(toUnixTimestamp64Micro(ts))"
 _MICROSECOND = timedelta(microseconds=1)
 _NEVER = 2**64 - 1
-_NO_KEY = "''"  # SQL: there is nothing to break down by
 
 
 class _Events(NamedTuple):
@@ -32,7 +32,7 @@ class _Events(NamedTuple):
     steps: list[str]
     exclusions: str
     entered: str
-    key: str
+    key: GroupKey
     window: int
 
     def select(self, columns: str, *, only_steps: bool, rest: str = "") -> str:
@@ -60,9 +60,9 @@ def plan(
     parameters = Parameters(now=past.as_of)
     seen = _events(question, asked, parameters, app_number=app_number, past=past, table=table)
     seen.conditions.extend(theirs(app_number, past.known_at, chosen))
-    counted = _grouped(question, _persons(question, seen))
-    with_scalars = f"WITH {known(app_number, past.known_at, chosen)}"
-    return Query(f"{with_scalars} {counted}", bound(parameters, chosen))
+    counted = _grouped(question, seen.key, _persons(question, seen))
+    scalars = ", ".join([known(app_number, past.known_at, chosen), *seen.key.scalars])
+    return Query(f"WITH {scalars} {counted}", bound(parameters, chosen))
 
 
 def _events(
@@ -79,7 +79,7 @@ def _events(
     steps = [happened(step.event, step.where, parameters) for step in question.steps]
     if question.order != "any":
         steps[0] = f"({steps[0]} AND {in_range})"
-    breakdown = question.breakdown
+    key = carried_key(question.breakdown, parameters, app_number=app_number, table=table)
     return _Events(
         app_number=app_number,
         known_at=past.known_at,
@@ -89,13 +89,14 @@ def _events(
             *up_to(past),
             *within(start, end + asked.window),
             *all_of(question.where, parameters),
+            *key.conditions,
         ],
         steps=steps,
         exclusions=" OR ".join(
             happened(one.event, one.where, parameters) for one in question.exclusions
         ),
         entered=in_range if question.order == "any" else steps[0],
-        key=group_key(breakdown.property, parameters) if breakdown else _NO_KEY,
+        key=key,
         window=asked.window // _MICROSECOND,
     )
 
@@ -123,9 +124,9 @@ def _windowed(seen: _Events) -> str:
 
 def _first_key(seen: _Events) -> str:
     """What the person's first event that enters has; read only where it does."""
-    if seen.key == _NO_KEY:
-        return _NO_KEY
-    key = f"if({seen.entered}, {seen.key}, '')"
+    if seen.key.breakdown is None:
+        return seen.key.nothing
+    key = f"if({seen.entered}, {seen.key.carried}, {seen.key.nothing})"
     return f"argMinIf({key}, {AT}, {seen.entered})"
 
 
@@ -166,14 +167,14 @@ def _over(what: str, upto: str = "CURRENT ROW") -> str:
 
 
 def _chosen(seen: _Events, key: str) -> str:
-    return key if seen.key != _NO_KEY else _NO_KEY
+    return key if seen.key.breakdown else seen.key.nothing
 
 
 def _key_of(seen: _Events) -> str:
     """More columns of a row, where there is something to break down by."""
-    if seen.key == _NO_KEY:
+    if seen.key.breakdown is None:
         return ""
-    return f", {AT} AS at, if({seen.entered}, {seen.key}, '') AS key"
+    return f", {AT} AS at, if({seen.entered}, {seen.key.carried}, {seen.key.nothing}) AS key"
 
 
 def _strict(seen: _Events) -> str:
@@ -219,7 +220,7 @@ def _any(seen: _Events) -> str:
     )
 
 
-def _grouped(question: Question, persons: str) -> str:
+def _grouped(question: Question, key: GroupKey, persons: str) -> str:
     count = len(question.steps)
     reached = ", ".join(f"countIf(level >= {n})" for n in range(1, count + 1))
     took = "groupArrayIf(took, level > 1)" if question.times else "[emptyArrayUInt64()]"
@@ -231,7 +232,7 @@ def _grouped(question: Question, persons: str) -> str:
     else:
         rows = ranked(
             persons,
-            value=typed(question.breakdown.property, "key"),
+            key,
             counted=f"[{reached}] AS reached, {took} AS took",
             merged="sumForEach(reached) AS reached, groupArrayArray(took) AS took",
             by="reached[1]",

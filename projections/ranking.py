@@ -6,6 +6,7 @@ from typing import Any
 
 from domain.trends import NONE, OTHER, Kind
 from projections.conditions import value_of
+from projections.group_keys import GroupKey
 
 # NULL is no value: it is not ranked among them, and stays on its own.
 _RANKED = """
@@ -13,17 +14,23 @@ SELECT value IS NOT NULL AND rank > {limit} AS other, if(other, NULL, value) AS 
 FROM (
     SELECT {value} AS value, {counted},
         row_number() OVER (PARTITION BY value IS NULL ORDER BY {by} DESC, value ASC) AS rank
-    FROM ({persons}) GROUP BY value
+    FROM ({persons}) GROUP BY {alike}
 ) GROUP BY other, shown"""
 
 
-def ranked(persons: str, *, value: str, counted: str, merged: str, by: str, limit: int) -> str:
+def ranked(persons: str, key: GroupKey, *, counted: str, merged: str, by: str, limit: int) -> str:
     """Rows (other, value as projections/conditions.typed writes it, `merged`...): of the rows of
-    `persons`, grouped by `value`, `counted`; those whose `by` is not among the first `limit` are
-    merged into one.
+    `persons`, grouped by the value of their `key`, `counted`; those whose `by` is not among the
+    first `limit` are merged into one.
     """
     return _RANKED.format(
-        persons=persons, value=value, counted=counted, merged=merged, by=by, limit=limit
+        persons=persons,
+        value=key.typed("key"),
+        alike="value" if key.has_variants else "key",
+        counted=counted,
+        merged=merged,
+        by=by,
+        limit=limit,
     )
 
 

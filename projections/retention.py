@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from domain.past import NOW, Past, seen_until
 from domain.retention import Asked, Counted, Question, Series, cohorts, totals
 from domain.trends import ALL, Kind
-from projections.conditions import Parameters, all_of, columns, group_key, happened, typed
+from projections.conditions import Parameters, all_of, columns, happened
 from projections.event_queries import up_to, within
 from projections.events import AT, TABLE, rollup
+from projections.group_keys import GroupKey, carried_key
 from projections.people_asked import Among, bound, known, theirs, those
 from projections.person_map import person
 from projections.ranking import ranked, told
@@ -68,7 +69,7 @@ class _Events(NamedTuple):
     conditions: list[str]
     starts: str
     returns: str
-    key: str
+    key: GroupKey
     chosen: Among | None
     scalars: str
 
@@ -89,6 +90,7 @@ def plan(
     source = _source(question, asked, past)
     if source != "rows" and chosen is not None:
         chosen = chosen.whole
+    key = carried_key(question.breakdown, parameters, app_number=app_number, table=table)
     seen = _Events(
         app_number=app_number,
         past=past,
@@ -98,13 +100,14 @@ def plan(
             f"app_number = {app_number:d}",
             *up_to(past),
             *all_of(question.where, parameters),
+            *key.conditions,
             *(theirs(app_number, past.known_at, chosen) if source == "rows" else ()),
         ],
         starts=happened(question.start_event, question.start_where, parameters),
         returns=happened(question.return_event, question.return_where, parameters),
-        key=group_key(question.breakdown.property, parameters) if question.breakdown else _NO_KEY,
+        key=key,
         chosen=None if source == "rows" else chosen,
-        scalars=known(app_number, past.known_at, chosen),
+        scalars=", ".join([known(app_number, past.known_at, chosen), *key.scalars]),
     )
     last = "4294967295" if question.unbounded else _last(asked)
     if _is_one_reading(question, asked):
@@ -112,7 +115,7 @@ def plan(
     else:
         sql = _COUNTED.format(
             scalars=seen.scalars,
-            cohorts=_broken_down(question, _cohorts(question, asked, seen)),
+            cohorts=_broken_down(question, key, _cohorts(question, asked, seen)),
             returns=_returns(question, asked, seen),
             back_too="bitmapAndCardinality(back, pair.2)" if question.unbounded else "0",
             last=last,
@@ -250,7 +253,7 @@ def _firsts(question: Question, asked: Asked, seen: _Events) -> str:
         f"SELECT {person(seen.app_number, seen.past.known_at)} AS person,"
         f" {_unit([0, *asked.bounds[: asked.cohorts]], 'rows')} AS unit,"
         f" {AT} AS at, {starts} AS starts, {returns} AS returns,"
-        f" {_key(question, f'if(starts, {seen.key}, {_NO_KEY})')} AS key"
+        f" {_key(question, f'if(starts, {seen.key.carried}, {seen.key.nothing})')} AS key"
         f" FROM {seen.table} WHERE {' AND '.join(seen.conditions)} AND (starts OR returns)"
     )
     return (
@@ -265,14 +268,14 @@ def _key(question: Question, sql: str) -> str:
     return sql if question.breakdown else _NO_KEY
 
 
-def _broken_down(question: Question, found: str) -> str:
+def _broken_down(question: Question, key: GroupKey, found: str) -> str:
     """Rows (other, shown, unit, people, back)."""
     if question.breakdown is None:
         nothing = "CAST(NULL AS Nullable(String))"
         return f"SELECT 0 AS other, {nothing} AS shown, unit, people, back FROM ({found})"
     rows = ranked(
         found,
-        value=typed(question.breakdown.property, "key"),
+        key,
         counted="groupArray((unit, people, back)) AS cells",
         merged="groupArrayArray(cells) AS cells",
         by="sum(bitmapCardinality(people))",

@@ -8,9 +8,10 @@ from domain.buckets import Buckets, Range
 from domain.past import NOW, Past, seen_until
 from domain.sessions import Counted, Question, Series, figures, read_gap, values
 from domain.trends import ALL, Kind
-from projections.conditions import Parameters, all_of, group_key, typed
+from projections.conditions import Parameters, all_of
 from projections.event_queries import Query, up_to, within
 from projections.events import TABLE
+from projections.group_keys import GroupKey, carried_key
 from projections.people_asked import Among, bound, known, theirs
 from projections.person_map import person
 from projections.ranking import ranked, told
@@ -100,17 +101,17 @@ def plan(
     if question.event is not None:
         conditions.append(f"event = {parameters.text(question.event)}")
     conditions += theirs(app_number, past.known_at, chosen)
-    breakdown = question.breakdown
+    key = carried_key(question.breakdown, parameters, app_number=app_number, table=table)
     cut = Cut(
         Range(buckets.start, buckets.end, buckets.zone),
         read_gap(question.gap_minutes),
-        group_key(breakdown.property, parameters) if breakdown else None,
-        conditions,
+        key.carried if question.breakdown else None,
+        [*conditions, *key.conditions],
     )
     runs = _runs(_parts(cut, app_number, past, table))
-    cells = _broken_down(question, _CELLS.format(bounds=buckets.bounds, runs=runs))
-    sql = f"WITH {known(app_number, past.known_at, chosen)} {_FIGURES.format(cells=cells)}"
-    return Query(sql, bound(parameters, chosen))
+    cells = _broken_down(question, key, _CELLS.format(bounds=buckets.bounds, runs=runs))
+    scalars = ", ".join([known(app_number, past.known_at, chosen), *key.scalars])
+    return Query(f"WITH {scalars} {_FIGURES.format(cells=cells)}", bound(parameters, chosen))
 
 
 def sessions_of(cut: Cut, *, app_number: int, past: Past, table: str) -> str:
@@ -151,12 +152,12 @@ def _micros(instant: datetime) -> int:
     return int(instant.timestamp()) * 1_000_000 + instant.microsecond
 
 
-def _broken_down(question: Question, cells: str) -> str:
+def _broken_down(question: Question, key: GroupKey, cells: str) -> str:
     if question.breakdown is None:
         return f"SELECT 0 AS other, CAST(NULL AS Nullable(String)) AS shown, * FROM ({cells})"
     rows = ranked(
         cells,
-        value=typed(question.breakdown.property, "key"),
+        key,
         counted=f"groupArray(({', '.join(_COLUMNS)})) AS cells",
         merged="groupArrayArray(cells) AS cells",
         by="sum(n)",

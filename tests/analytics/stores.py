@@ -120,4 +120,6 @@ def _recorded(position: int, event: Happened) -> Recorded:
 
 
 def _seen(event: Tracked) -> Seen:
-    return Seen()
+    """The plan stands for the country too, where it is text."""
+    plan = msgspec.json.decode(event.properties).get("plan")
+    return Seen(country=plan if isinstance(plan, str) else "")

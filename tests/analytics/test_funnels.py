@@ -114,6 +114,9 @@ def any_order(asked, mine):
 EVALUATE = {"ordered": ordered, "strict": strict, "any": any_order}
 
 
+BY_COUNTRY = Breakdown("$country", 100)
+
+
 def expected(asked, store, past):
     """(type and value broken down by) -> persons by step; and the times to each step."""
     mine = defaultdict(list)
@@ -133,6 +136,8 @@ def expected(asked, store, past):
                 if e.micros < LAST and any(is_step(step, e) for step in entering)
             )  # fmt: skip
             value = first.properties.get("plan") if asked.breakdown else None
+            if asked.breakdown == BY_COUNTRY and not isinstance(value, str):
+                value = None
             for n in range(level):
                 groups[type(value).__name__, value][n] += 1
             for n, micros in enumerate(took):
@@ -183,7 +188,7 @@ QUESTIONS = st.builds(
     st.lists(STEPS, min_size=2, max_size=4),
     where=WHERE,
     exclusions=st.lists(STEPS, max_size=1).map(tuple),
-    breakdown=st.sampled_from([None, Breakdown("plan", 100)]),
+    breakdown=st.sampled_from([None, Breakdown("plan", 100), BY_COUNTRY]),
     times=st.booleans(),
 )
 PLAIN = st.builds(
@@ -191,7 +196,7 @@ PLAIN = st.builds(
     st.permutations(NAMES).map(lambda names: [Step(name) for name in names[:3]]),
     order=st.sampled_from(["ordered", "strict", "any"]),
     where=WHERE,
-    breakdown=st.sampled_from([None, Breakdown("plan", 100)]),
+    breakdown=st.sampled_from([None, Breakdown("plan", 100), BY_COUNTRY]),
 )
 STRICT = st.builds(question, st.lists(STEPS, min_size=2, max_size=3), order=st.just("strict"))
 CASES = (
