@@ -49,6 +49,9 @@ def _inflated(raw: bytes) -> bytes:
     return body
 
 
+_OPENED = "opened_body"
+
+
 class OpenedRequest(Request[Any, Any, Any]):
     """Its body is what was sent before it was compressed. Raises TooLarge, Rejected."""
 
@@ -57,7 +60,14 @@ class OpenedRequest(Request[Any, Any, Any]):
     async def body(self) -> bytes:
         if self._opened is None:
             self._opened = open_body(await super().body(), self.headers.get("content-encoding"))
+            self.scope["state"][_OPENED] = self._opened
         return self._opened
+
+
+def opened_body(request: Request[Any, Any, Any]) -> bytes:
+    """What was read of it, whoever did; empty if nobody has."""
+    found: bytes = request.scope["state"].get(_OPENED, b"")
+    return found
 
 
 def too_large() -> TooLarge:

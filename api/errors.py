@@ -1,5 +1,6 @@
 """One table from what went wrong to what the caller is told, in one envelope."""
 
+import contextlib
 from http import HTTPStatus
 from typing import Any
 
@@ -8,7 +9,7 @@ import structlog
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
-from api.body import too_large
+from api.body import opened_body, too_large
 from api.dialects.request import NO_BODY
 from api.shapes import told_at
 from domain import errors
@@ -105,6 +106,9 @@ def _explained(request: Request[Any, Any, Any], error: HTTPException) -> errors.
     if field in wanted and field != "data":
         return told_at(issue, wanted[field].annotation, "", field=name)
     body = wanted.get("data")
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+        value = msgspec.json.decode(opened_body(request))
+        return told_at(issue, body and body.annotation, name, value=value)
     return told_at(issue, body and body.annotation, name)
 
 

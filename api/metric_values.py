@@ -18,6 +18,7 @@ from api.time_machine import AsOf, KnownAt, reached
 from api.waiting import MinPosition
 from domain import trends
 from domain.buckets import Interval, Range
+from domain.errors import Rejected
 from domain.limits import MAX_NAME_CHARS
 from domain.metric_values import Measured, question_of, series_of, whole
 from domain.metrics import Metric, Resolved, all_in, measured_in, people_of, resolve
@@ -66,7 +67,7 @@ async def show_values(  # noqa: PLR0913, PLR0917  the query string names them, n
     interval: FromQuery[Interval] = "day",
     timezone: FromQuery[str] = "UTC",
     breakdown: By = None,
-    breakdown_limit: FromQuery[int] = 10,
+    breakdown_limit: FromQuery[int | None] = None,
     compare: FromQuery[Compare] = None,
     answer_format: Annotated[Format, QueryParameter(name="format")] = "json",
     version: Version = None,
@@ -79,7 +80,7 @@ async def show_values(  # noqa: PLR0913, PLR0917  the query string names them, n
         to=given(to, "to"),
         interval=interval,
         timezone=timezone,
-        breakdown=None if breakdown is None else Breakdown(breakdown, breakdown_limit),
+        breakdown=_breakdown(breakdown, breakdown_limit),
         compare=compare,
         format=answer_format,
         min_position=min_position,
@@ -98,6 +99,14 @@ async def show_values(  # noqa: PLR0913, PLR0917  the query string names them, n
 
     within = Range(buckets.start, buckets.end, buckets.zone)
     return await respond(MetricValues, question, within, moment, ask, table)
+
+
+def _breakdown(name: str | None, limit: int | None) -> Breakdown | None:
+    if name is not None:
+        return Breakdown(name) if limit is None else Breakdown(name, limit)
+    if limit is not None:
+        raise Rejected("breakdown_limit", "is of a breakdown; name a property in `breakdown`")
+    return None
 
 
 def resolve_as_of(

@@ -80,12 +80,19 @@ class _Parser:
                 raise self._wrong(")")
             self._take()
         elif word[0].isdigit():
-            found = _number(float(word))
+            found = _number(self._constant(word))
         else:
             self._names[word] = None
             found = _named(word)
         self._depth -= 1
         return found
+
+    def _constant(self, word: str) -> float:
+        value = float(word)
+        if not math.isfinite(value):
+            issue = f"has a number that is too large, {word[:20]}...; take a smaller one"
+            raise Rejected(self._field, issue)
+        return value
 
     def _deeper(self) -> None:
         self._depth += 1

@@ -195,5 +195,5 @@ def in_words(issue: str) -> str:
         return A_TIME
     for short, word in _WORDS:
         issue = re.sub(rf"\b{short}\b", word, issue)
-    issue = issue.replace(" | null`", "` or null")
+    issue = issue.replace(" | null`", "` or null").replace("integer | number", "number")
     return issue[:1].lower() + issue[1:]

@@ -36,7 +36,7 @@ def read_criteria(given: Any) -> Tree:
     try:
         tree: Tree = msgspec.convert(given, Tree)
     except msgspec.ValidationError as error:
-        raise refusal(error, Tree, "criteria") from None
+        raise refusal(error, Tree, "criteria", given) from None
     check_criteria(tree)
     return tree
 

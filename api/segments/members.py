@@ -297,7 +297,9 @@ async def export_members(  # noqa: PLR0913, PLR0917  the query string names them
     await evaluated(asked, min_position, segment_id)
     await asyncio.to_thread(_page, asked, segment_id, 0, 1)  # refused before the first line
     media_type = "text/csv" if format == "csv" else "application/x-ndjson"
-    return Stream(_lines(asked, segment_id, csv=format == "csv"), media_type=media_type)
+    headers = {"x-position": str(asked.standing.position)}
+    lines = _lines(asked, segment_id, csv=format == "csv")
+    return Stream(lines, media_type=media_type, headers=headers)
 
 
 def _lines(asked: Asked, segment_id: UUID, *, csv: bool) -> Iterator[bytes]:
@@ -311,11 +313,16 @@ def _lines(asked: Asked, segment_id: UUID, *, csv: bool) -> Iterator[bytes]:
         except NotFound:  # deleted meanwhile
             return
         for one in shown:
-            cells = (one.user_id, one.since_at and one.since_at.isoformat(), one.since_position)
+            cells = (one.user_id, _written(one.since_at), one.since_position)
             yield _row(cells) if csv else msgspec.json.encode(one) + b"\n"
         if len(rows) < MAX_PAGE:
             return
         after = rows[-1]
+
+
+def _written(instant: datetime | None) -> str | None:
+    """As JSON has it."""
+    return None if instant is None else msgspec.to_builtins(instant)
 
 
 def _row(cells: Sequence[object]) -> bytes:

@@ -24,7 +24,7 @@ from domain.conditions.tree import (
 )
 from domain.durations import read_duration
 
-NOBODY = Sample(percent=0.0)
+NOBODY = Sample(percent=0)
 
 
 class Edge(NamedTuple):

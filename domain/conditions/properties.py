@@ -25,7 +25,7 @@ from domain.conditions.automata import automaton
 from domain.conditions.dates import ABSOLUTE, RELATIVE, check_date, lies_in, span
 from domain.conditions.patterns import check_pattern
 from domain.errors import Rejected
-from domain.json_objects import NOT_EXACT
+from domain.json_objects import TOO_BIG
 from domain.limits import MAX_KEY_CHARS, MAX_NUMBER, MAX_WHERE, MAX_WHERE_CHARS, MAX_WHERE_LIST
 from domain.nearest import told
 
@@ -150,7 +150,7 @@ def _check_value(name: Operator, value: Any, field: str) -> None:  # noqa: C901,
         case _:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise Rejected(field, "must be a number")
-            _check_number(value, field)
+            _check_number(value, field, "compare with one within these")
 
 
 def _check_pair(value: Any, field: str) -> None:
@@ -162,10 +162,10 @@ def _check_pair(value: Any, field: str) -> None:
         raise Rejected(field, "must have the lower number first")
 
 
-def _check_number(value: float, field: str) -> None:
+def _check_number(value: float, field: str, mend: str = "send it as a string") -> None:
     """As of what is sent: a rounded number would hold for another one."""
     if not -MAX_NUMBER <= value <= MAX_NUMBER:
-        raise Rejected(field, NOT_EXACT)
+        raise Rejected(field, f"{TOO_BIG}, which cannot be kept exactly; {mend}")
 
 
 def _check_list(value: Any, field: str) -> None:

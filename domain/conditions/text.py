@@ -136,7 +136,7 @@ class _Parser:
         at = self._next.at
         found = self._number()
         if not isinstance(found, int) or not 0 <= found <= _MOST_COUNTED:
-            raise wrong(self._text, at, "a whole number, 0 or more")
+            raise wrong(self._text, at, f"a whole number, 0 to {_MOST_COUNTED:,}")
         return found
 
     def _duration(self) -> str:

@@ -166,7 +166,7 @@ class Member(_Node, frozen=True, kw_only=True, tag="member"):
 class Sample(_Node, frozen=True, kw_only=True, tag="sample"):
     """The same persons for the same seed, and of a larger percentage the same ones and more."""
 
-    percent: float
+    percent: int | float
     seed: str = ""
 
 

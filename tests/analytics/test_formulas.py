@@ -40,6 +40,11 @@ def test_what_grows_beyond_a_double_is_nothing():
     assert parse("a * a").reckon({"a": 1e200}) is None
 
 
+def test_a_number_that_is_none_any_more_is_refused():
+    with pytest.raises(Rejected, match="has a number that is too large"):
+        parse(f"a * {'9' * 400}")
+
+
 def test_names_are_told_once_and_in_their_order():
     assert parse("b / a + b * c_2").names == ("b", "a", "c_2")
     assert parse("1 + 2").names == ()

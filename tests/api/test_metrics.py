@@ -264,6 +264,7 @@ def test_another_apps_metric_is_none(shop, metrics, tenant_of_all, problem):
         ({"to": "2026-01-31"}, "from"),
         ({**RANGE, "interval": "minute"}, "interval"),
         ({**RANGE, "breakdown": "plan", "breakdown_limit": 0}, "breakdown.limit"),
+        ({**RANGE, "breakdown_limit": 5}, "breakdown_limit"),
         ({**RANGE, "timezone": "Mars"}, "timezone"),
     ],
 )

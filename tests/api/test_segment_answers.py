@@ -127,3 +127,66 @@ def test_evidence_names_events_as_all_else_does(shop):
     (evidence, *_) = found["clauses"]["evidence"]
     events = shop.tenant.ask("/v1/events", user_id="kA")["events"]
     assert evidence["event_id"] in {event["event_id"] for event in events}
+
+
+DID = {"type": "did", "event": "look"}
+
+
+@pytest.mark.parametrize(
+    ("criteria", "field", "told"),
+    [
+        ({**DID, "fo": 1}, "criteria.fo", "Known: event, where, times, within"),
+        ({"type": "zz"}, "criteria.type", "must be one of all, any, not, trait, did,"),
+        ({"event": "look"}, "criteria.type", "is missing; it is one of all,"),
+        (
+            {"type": "not", "condition": {"type": "stopped"}},
+            "criteria.condition.event",
+            "is missing",
+        ),
+        (
+            {"type": "any", "conditions": [DID, {"type": "trait", "trait": "a", "operator": "is"}]},
+            "criteria.conditions[1].operator",
+            "must be one of equals, not_equals,",
+        ),
+        ({"type": "sample", "percent": "9"}, "criteria.percent", "expected `number`"),
+        (
+            {**DID, "times": {"at_least": 2**60}},
+            "criteria.times.at_least",
+            "is a number outside ±2^53",
+        ),
+    ],
+)
+def test_criteria_of_a_wrong_shape_are_told_where_and_what_would_be_right(
+    shop, problem, criteria, field, told
+):
+    """The same in a segment and in a question."""
+    body = {"from": "2026-03-01", "to": "2026-03-02", "criteria": criteria}
+    headers = shop.tenant.bearer(shop.tenant.secret_key)
+    answers = [
+        shop.call("POST", "", json={"name": "Wrong", "criteria": criteria}),
+        shop.tenant.http.post("/v1/analytics/trends", headers=headers, json=body),
+    ]
+    for answer in answers:
+        issue = problem(answer, 400, "INVALID_REQUEST", field=field)["issue"]
+        assert told in issue
+        assert "as a string" not in issue
+
+
+def test_a_sample_is_shown_as_it_was_given(shop):
+    for percent, text in ((25, "sample 25%"), (2.5, "sample 2.5%")):
+        body = {"criteria": {"type": "sample", "percent": percent}}
+        found = shop.done("POST", "/preview", json=body)
+        assert (found["criteria"]["percent"], found["criteria_text"]) == (percent, text)
+        again = shop.done("POST", "/preview", json={"criteria": text})
+        assert again["criteria"] == found["criteria"]
+
+
+def test_an_export_says_as_of_when(shop):
+    listed = shop.made("Exported", kind="static")
+    position = shop.done("POST", f"/{listed}/members", json={"add": ["kA"]})["position"]
+    asked = {"format": "csv", "min_position": position}
+    whole = shop.call("GET", f"/{listed}/export", params=asked)
+    assert int(whole.headers["x-position"]) >= position
+    (member,) = shop.done("GET", f"/{listed}/members")["members"]
+    row = f"{member['user_id']},{member['since_at']},{member['since_position']}"
+    assert whole.text.splitlines()[1] == row
