@@ -33,13 +33,14 @@ def needs_of_all(tree: Tree, definitions: Mapping[UUID, Definition]) -> Needs:
     """Of the criteria and of those of all segments that they name."""
     found = needs(tree)
     for name in sorted(found.segments):
-        inner = _criteria(name, definitions)
+        inner = criteria_of(name, definitions)
         if inner is not None:
             found = found.and_of(needs_of_all(inner, definitions))
     return found
 
 
-def _criteria(name: str, definitions: Mapping[UUID, Definition]) -> Tree | None:
+def criteria_of(name: str, definitions: Mapping[UUID, Definition]) -> Tree | None:
+    """None of a list, and of what is not there."""
     definition = find(name, definitions)
     return None if definition is None else definition.criteria
 

@@ -14,13 +14,14 @@ from api.reading import EVENTS, Asked, Cursor, Limit
 from api.segments.asking import (
     asked_of_segments,
     checked_segment,
+    definition_of,
     look,
     query_of,
     read_criteria,
     text_of,
     user_ids,
 )
-from api.segments.evaluation import evaluated, freshness, read_evaluation
+from api.segments.evaluation import Evaluation, evaluated, freshness, read_evaluation
 from api.segments.shown import (
     SegmentAnswer,
     Segments,
@@ -28,10 +29,11 @@ from api.segments.shown import (
     SegmentWritten,
     defined,
     shown,
+    shown_then,
     written,
 )
 from api.shapes import check_body
-from api.time_machine import reached
+from api.time_machine import KnownAt, reached, read_past
 from api.waiting import MinPosition
 from commands import segments as commands
 from domain.conditions.tree import Tree
@@ -44,7 +46,6 @@ from infrastructure.bootstrap import Adapters
 from infrastructure.changes_in_turn import one_at_a_time
 from projections import metrics, people, segment_lists, segments
 from projections.apps import Caller
-from projections.segment_lists import Shown
 
 Search = Annotated[str | None, QueryParameter(max_length=MAX_NAME_CHARS)]
 _Place = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
@@ -80,6 +81,8 @@ class PreviewBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     criteria: Any
     sample: int = 10
     min_position: int | None = None
+    known_at: str | int | None = None
+    as_of: str | int | None = None
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,22 +184,26 @@ async def show_segment(
     reader: NamedDependency[Caller],
     segment_id: FromPath[UUID],
     min_position: MinPosition = None,
+    known_at: KnownAt = None,
 ) -> SegmentAnswer:
-    asked = await asked_of_segments(adapters, reader, min_position, NOW)
+    when = await read_past(adapters, known_at)
+    asked = await asked_of_segments(adapters, reader, min_position, when)
     evaluation = await evaluated(asked, min_position, segment_id)
-    found = await asyncio.to_thread(_found, asked, segment_id)
+    found = await asyncio.to_thread(_found, asked, evaluation, segment_id)
     return SegmentAnswer(
-        segment=shown(found, evaluation),
+        segment=found,
         freshness=await freshness(asked, evaluation, segment_id),
         position=asked.standing.position,
         lag_ms=asked.standing.lag_ms,
     )
 
 
-def _found(asked: Asked, segment_id: UUID) -> Shown:
+def _found(asked: Asked, evaluation: Evaluation, segment_id: UUID) -> SegmentShown:
     with asked.connected() as connection:
+        if asked.past != NOW:
+            return shown_then(definition_of(look(asked, connection), segment_id))
         found = segment_lists.find_segment(connection, asked.app_number, segment_id)
-    return checked_segment(found)
+    return shown(checked_segment(found), evaluation)
 
 
 @get(["/v1/segments", "/v1/audiences"])
@@ -244,9 +251,11 @@ async def preview_segment(
     if not 0 <= data.sample <= MAX_SAMPLE:
         raise Rejected("sample", f"must lie between 0 and {MAX_SAMPLE}")
     tree = read_criteria(data.criteria)
+    when = await read_past(adapters, data.known_at, data.as_of)
     models = (EVENTS, people.name, segments.name)
-    standing = await reached(adapters, models, data.min_position, NOW)
-    asked = Asked(adapters, reader.app_number or 0, NOW, standing)
+    standing = await reached(adapters, models, data.min_position, when)
+    past = when if when == NOW else when.at(standing.position)
+    asked = Asked(adapters, reader.app_number or 0, past, standing.at(past.known_at))
     return await asyncio.to_thread(_preview, asked, tree, data.sample)
 
 

@@ -27,7 +27,7 @@ from projections import people, segment_lists, segments
 from projections.apps import Caller
 from projections.explained import events_of, read_event
 from projections.people.whose import Whose, find_whose
-from projections.segment_members import find, needs_of_all
+from projections.segment_members import criteria_of, find, needs_of_all
 
 # May be left out for the framework, which would tell so before who may not ask.
 User = Annotated[
@@ -79,7 +79,14 @@ def _explained(asked: Asked, segment_id: UUID, names: Sequence[str]) -> Explaine
     clauses = None
     if definition.criteria is not None:
         person = _person(looked, whose, profile.traits, str(segment_id))
-        clauses = explain(definition.criteria, person, looked.now, is_member, text=written)
+        clauses = explain(
+            definition.criteria,
+            person,
+            looked.now,
+            is_member,
+            text=written,
+            criteria_of=lambda name: criteria_of(name, looked.definitions),
+        )
     return Explained(
         user_id=profile.user_id,
         is_member=clauses.holds if clauses else is_member(str(segment_id)),

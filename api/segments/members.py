@@ -1,18 +1,16 @@
 """Who is in a segment, since when, and who entered and left; the lists that callers keep."""
 
 import asyncio
-import csv
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
-from litestar.response import Stream
+from sqlalchemy import Connection
 
 from api import cursors
 from api.paths import part_of_path
@@ -35,18 +33,17 @@ from api.segments.asking import (
 from api.segments.evaluation import Freshness, evaluated, freshness
 from api.time_machine import AsOf, KnownAt, read_past
 from api.waiting import MinPosition, caught_up
-from domain.errors import NotFound
-from domain.limits import DEFAULT_PAGE, MAX_NUMBER, MAX_PAGE
+from domain.limits import DEFAULT_PAGE, MAX_NUMBER
 from domain.past import NOW
 from infrastructure.bootstrap import Adapters
 from projections import segment_lists, segments
 from projections.apps import Caller
+from projections.event_queries import Query
 from projections.segment_lists import MemberRow
 from projections.segment_members import listed_query
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 After = Annotated[int, QueryParameter(ge=0, le=MAX_NUMBER, description="a position of the log")]
-Format = Annotated[Literal["csv", "jsonl"], QueryParameter(description="CSV or JSON lines")]
 
 
 class MemberShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +124,7 @@ async def list_members(  # noqa: PLR0913, PLR0917  the query string names them, 
     when = await read_past(adapters, known_at, as_of)
     asked = await asked_of_segments(adapters, reader, min_position, when)
     evaluation = await evaluated(asked, min_position, segment_id)
-    rows, shown = await asyncio.to_thread(_page, asked, segment_id, after, limit)
+    rows, shown = await asyncio.to_thread(page_of_members, asked, segment_id, after, limit)
     return Members(
         members=shown,
         cursor=cursors.encode_place(query, (rows[-1],)) if len(rows) == limit else None,
@@ -137,7 +134,7 @@ async def list_members(  # noqa: PLR0913, PLR0917  the query string names them, 
     )
 
 
-def _page(
+def page_of_members(
     asked: Asked, segment_id: UUID, after: int, limit: int
 ) -> tuple[list[int], list[MemberShown]]:
     with asked.connected() as connection:
@@ -162,14 +159,20 @@ def _page(
     return [row.person for row in rows], shown
 
 
-def _then(asked: Asked, connection: Any, segment_id: UUID, after: int, limit: int) -> Sequence[int]:
+def _members_then(asked: Asked, connection: Connection, segment_id: UUID) -> Query:
+    """Rows: (person)."""
     looked = look(asked, connection)
     definition = definition_of(looked, segment_id)
-    if definition.criteria is None:
-        listed = segment_lists.members_then(connection, asked.app_number, segment_id, asked.past)
-        query = listed_query(listed, asked.app_number, asked.past.known_at)
-    else:
-        query = query_of(looked, definition.criteria, connection)
+    if definition.criteria is not None:
+        return query_of(looked, definition.criteria, connection)
+    listed = segment_lists.members_then(connection, asked.app_number, segment_id, asked.past)
+    return listed_query(listed, asked.app_number, asked.past.known_at)
+
+
+def _then(
+    asked: Asked, connection: Connection, segment_id: UUID, after: int, limit: int
+) -> Sequence[int]:
+    query = _members_then(asked, connection, segment_id)
     sql = (
         f"SELECT person FROM ({query.sql}) WHERE person > {after:d} ORDER BY person LIMIT {limit:d}"
     )
@@ -182,20 +185,23 @@ def _then(asked: Asked, connection: Any, segment_id: UUID, after: int, limit: in
         "/v1/audiences/{segment_id:uuid}/members/{user_id:str}",
     ]
 )
-async def show_member(
+async def show_member(  # noqa: PLR0913, PLR0917  the query string names them, not a caller
     adapters: NamedDependency[Adapters],
     reader: NamedDependency[Caller],
     segment_id: FromPath[UUID],
     user_id: FromPath[str],
     min_position: MinPosition = None,
+    known_at: KnownAt = None,
+    as_of: AsOf = None,
 ) -> IsMember:
     names = names_meant(user_id, "user_id")
-    asked = await asked_of_segments(adapters, reader, min_position, NOW)
+    when = await read_past(adapters, known_at, as_of)
+    asked = await asked_of_segments(adapters, reader, min_position, when)
     evaluation = await evaluated(asked, min_position, segment_id)
-    found = await asyncio.to_thread(_member, asked, segment_id, names)
+    is_member, found = await asyncio.to_thread(_member, asked, segment_id, names)
     return IsMember(
         user_id=part_of_path(user_id, "user_id"),
-        is_member=found is not None,
+        is_member=is_member,
         since_at=found and found.since_at,
         since_position=found and found.since_position,
         freshness=await freshness(asked, evaluation, segment_id),
@@ -204,13 +210,20 @@ async def show_member(
     )
 
 
-def _member(asked: Asked, segment_id: UUID, names: Sequence[str]) -> MemberRow | None:
+def _member(asked: Asked, segment_id: UUID, names: Sequence[str]) -> tuple[bool, MemberRow | None]:
+    """Whether, and since when; that not of a past."""
     with asked.connected() as connection:
         app = asked.app_number
+        if asked.past != NOW:
+            query = _members_then(asked, connection, segment_id)
+            numbers = ", ".join(map(str, find_numbers(asked, connection, names)))
+            sql = f"SELECT count() > 0 FROM ({query.sql}) WHERE person IN ({numbers})"
+            return bool(asked.ask(query._replace(sql=sql))[0][0]), None
         checked_segment(segment_lists.find_segment(connection, app, segment_id))
-        numbers = find_numbers(asked, connection, names)
-        rows = segment_lists.find_members(connection, app, segment_id, numbers)
-    return min(rows, key=lambda row: row.since_position, default=None)
+        rows = segment_lists.find_members(
+            connection, app, segment_id, find_numbers(asked, connection, names)
+        )
+    return bool(rows), min(rows, key=lambda row: row.since_position, default=None)
 
 
 @get("/v1/users/{user_id:str}/segments")
@@ -281,54 +294,4 @@ def _changes(
     return shown, (rows[-1].position, rows[-1].person) if len(rows) == limit else None
 
 
-@get(["/v1/segments/{segment_id:uuid}/export", "/v1/audiences/{segment_id:uuid}/export"])
-async def export_members(  # noqa: PLR0913, PLR0917  the query string names them, not a caller
-    adapters: NamedDependency[Adapters],
-    reader: NamedDependency[Caller],
-    segment_id: FromPath[UUID],
-    format: Format = "jsonl",  # noqa: A002  what callers write
-    min_position: MinPosition = None,
-    known_at: KnownAt = None,
-    as_of: AsOf = None,
-) -> Stream:
-    """A line for each member, by number of the person."""
-    when = await read_past(adapters, known_at, as_of)
-    asked = await asked_of_segments(adapters, reader, min_position, when)
-    await evaluated(asked, min_position, segment_id)
-    await asyncio.to_thread(_page, asked, segment_id, 0, 1)  # refused before the first line
-    media_type = "text/csv" if format == "csv" else "application/x-ndjson"
-    headers = {"x-position": str(asked.standing.position)}
-    lines = _lines(asked, segment_id, csv=format == "csv")
-    return Stream(lines, media_type=media_type, headers=headers)
-
-
-def _lines(asked: Asked, segment_id: UUID, *, csv: bool) -> Iterator[bytes]:
-    """No connection is held while a page is on its way: whoever reads may be slow."""
-    if csv:
-        yield _row(MemberShown.__struct_fields__)
-    after = 0
-    while True:
-        try:
-            rows, shown = _page(asked, segment_id, after, MAX_PAGE)
-        except NotFound:  # deleted meanwhile
-            return
-        for one in shown:
-            cells = (one.user_id, _written(one.since_at), one.since_position)
-            yield _row(cells) if csv else msgspec.json.encode(one) + b"\n"
-        if len(rows) < MAX_PAGE:
-            return
-        after = rows[-1]
-
-
-def _written(instant: datetime | None) -> str | None:
-    """As JSON has it."""
-    return None if instant is None else msgspec.to_builtins(instant)
-
-
-def _row(cells: Sequence[object]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerow(cells)
-    return text.getvalue().encode()
-
-
-READS = (list_members, show_member, list_segments_of_user, list_changes, export_members)
+READS = (list_members, show_member, list_segments_of_user, list_changes)

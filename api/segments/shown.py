@@ -15,7 +15,9 @@ from projections.segments import Definition
 
 
 class SegmentShown(msgspec.Struct, frozen=True, kw_only=True):
-    """`members` null: not evaluated yet as it is defined now."""
+    """`members` null: not evaluated yet as it is defined now, or a past, of which the times are not
+    told either.
+    """
 
     segment_id: UUID
     kind: str
@@ -61,6 +63,12 @@ def shown(one: Shown, evaluation: Evaluation) -> SegmentShown:
     members = one.members if evaluation.has(one.segment_id) else None
     told = one._asdict() | {"criteria": tree, "criteria_text": text_of(tree), "members": members}
     return SegmentShown(**told)
+
+
+def shown_then(definition: Definition) -> SegmentShown:
+    """As it was defined at a position."""
+    fields = definition._asdict() | {"criteria_text": text_of(definition.criteria)}
+    return SegmentShown(**fields, members=None, created_at=None, updated_at=None)
 
 
 def written(done: Done, before: Shown | None, *, members: int | None) -> SegmentWritten:

@@ -66,7 +66,8 @@ class Evidence(msgspec.Struct, frozen=True):
 class Judgement(msgspec.Struct, frozen=True, omit_defaults=True):
     """`number` is what was counted or reckoned; of a sample where in 0 to 100 the person lies; null
     where there is none. `value` is that of a trait. `evidence`: the events that decide it, oldest
-    first; of more than MAX_EVIDENCE the newest. `parts` are those of all, any and not.
+    first; of more than MAX_EVIDENCE the newest. `parts` are those of all, any and not, and the
+    criteria of a live segment that is named.
     """
 
     type: str
@@ -106,9 +107,12 @@ def explain(
     is_member: Callable[[str], bool],
     *,
     text: Callable[[Tree], str] = lambda _: "",
+    criteria_of: Callable[[str], Tree | None] = lambda _: None,
 ) -> Judgement:
-    """`text`: how a clause is written (domain/conditions/text.py)."""
-    return _explained(tree, _seen(person, now, is_member), text)
+    """`text`: how a clause is written (domain/conditions/text.py). `criteria_of`: the segment with
+    this id, None of a list; none is named by itself.
+    """
+    return _explained(tree, _seen(person, now, is_member), text, criteria_of)
 
 
 def _seen(person: Person, now: datetime, is_member: Callable[[str], bool]) -> _Seen:
@@ -131,17 +135,25 @@ def _holds(tree: Tree, seen: _Seen) -> bool:
             return _clause(tree, seen).holds
 
 
-def _explained(tree: Tree, seen: _Seen, text: Callable[[Tree], str]) -> Judgement:
+def _explained(
+    tree: Tree,
+    seen: _Seen,
+    text: Callable[[Tree], str],
+    criteria_of: Callable[[str], Tree | None],
+) -> Judgement:
     kind = str(tree.__struct_config__.tag)
     match tree:
         case AllOf(conditions=parts) | AnyOf(conditions=parts):
-            judged = tuple(_explained(part, seen, text) for part in parts)
+            judged = tuple(_explained(part, seen, text, criteria_of) for part in parts)
             each = [one.holds for one in judged]
             holds = all(each) if isinstance(tree, AllOf) else any(each)
             return Judgement(kind, holds, parts=judged, text=text(tree))
         case Not(condition=part):
-            inner = _explained(part, seen, text)
+            inner = _explained(part, seen, text, criteria_of)
             return Judgement(kind, not inner.holds, parts=(inner,), text=text(tree))
+        case Member(segment=segment) if (criteria := criteria_of(segment)) is not None:
+            inner = _explained(criteria, seen, text, criteria_of)
+            return Judgement(kind, inner.holds, parts=(inner,), text=text(tree))
         case _:
             found = _clause(tree, seen)
             evidence = tuple(

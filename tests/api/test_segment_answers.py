@@ -140,7 +140,7 @@ DID = {"type": "did", "event": "look"}
         ({"event": "look"}, "criteria.type", "is missing; it is one of all,"),
         (
             {"type": "not", "condition": {"type": "stopped"}},
-            "criteria.condition.event",
+            "criteria.condition.last",
             "is missing",
         ),
         (
@@ -190,3 +190,39 @@ def test_an_export_says_as_of_when(shop):
     (member,) = shop.done("GET", f"/{listed}/members")["members"]
     row = f"{member['user_id']},{member['since_at']},{member['since_position']}"
     assert whole.text.splitlines()[1] == row
+
+
+def test_an_explanation_goes_into_the_segments_that_are_named(shop):
+    listed = shop.made("A list", kind="static")
+    shop.done("POST", f"/{listed}/members", json={"add": ["kA"]})
+    inner = shop.made("Inner", f'did look and in segment "{listed}"')
+    outer = shop.made("Outer", f'not in segment "{inner}"')
+    asked = {"user": "kA", "min_position": shop.position}
+    told = shop.done("GET", f"/{outer}/explain", params=asked)["clauses"]
+    assert (told["type"], told["holds"]) == ("not", False)
+    (named,) = told["parts"]
+    (whole,) = named["parts"]
+    did, is_listed = whole["parts"]
+    assert (did["text"], did["number"]) == ("did look", len(did["evidence"]))
+    assert did["evidence"][0]["event"] == "look"
+    assert (is_listed["holds"], "parts" in is_listed) == (True, False)
+
+
+def test_a_member_a_definition_and_a_preview_of_a_past(shop):
+    live = shop.made("Then", "did wave")
+    before = shop.position
+    sent = shop.tenant.send({"user_id": "kA", "event_name": "wave"}, "/v1/events").json()
+    after = shop.done("PATCH", f"/{live}", json={"name": "Now", "criteria": "did nothing"})
+    position = max(sent["position"], after["position"])
+    for known_at, is_member in ((before, False), (sent["position"], True)):
+        found = shop.done("GET", f"/{live}/members/kA", params={"known_at": known_at})
+        assert (found["is_member"], found["since_at"]) == (is_member, None)
+        assert found["position"] == known_at
+        shown = shop.done("GET", f"/{live}", params={"known_at": known_at})["segment"]
+        assert (shown["name"], shown["version"], shown["members"]) == ("Then", 1, None)
+        body = {"criteria": "did wave", "known_at": known_at}
+        assert shop.done("POST", "/preview", json=body)["count"] == int(is_member)
+    asked = {"known_at": position, "as_of": "2020-01-01"}
+    assert not shop.done("GET", f"/{live}/members/kA", params=asked)["is_member"]
+    asked = {"known_at": before - 1}
+    assert shop.call("GET", f"/{live}", params=asked).status_code == 404
