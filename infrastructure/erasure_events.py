@@ -21,10 +21,10 @@ from infrastructure.trait_writer import write_traits
 from projections import people, person_traits
 from projections.events import COLUMNS, TABLE
 
-_STAGED = "erasure_rows"
+_STAGED, _STAGED_TRAITS = "erasure_rows", "erasure_traits"
 _ROWS = 5_000  # in one insert
 _MUTATION = 100_000  # rows in one mutation: the staging table is held in memory
-_PERSONS = 10_000  # in one mutation of their traits
+_PERSONS = 1_000  # in one mutation of their traits
 _PATIENCE = 3600.0
 # What the rollups are made of, and what neither sender nor message can say.
 _STAYS = frozenset(
@@ -46,12 +46,19 @@ _MUTATIONS = f"""
 SELECT mutation_id, latest_fail_reason != '' FROM system.mutations
 WHERE database = currentDatabase() AND table = '{TABLE}' AND NOT is_done
     AND position(command, '{_STAGED}') > 0"""
-_KILL = f"""
-KILL MUTATION WHERE database = currentDatabase() AND table = '{TABLE}'
-    AND position(command, '{_STAGED}') > 0 SYNC"""
+_KILL = """
+KILL MUTATION WHERE database = currentDatabase() AND table = '{table}'
+    AND position(command, '{staged}') > 0 SYNC"""
+_KILL_ROWS = _KILL.format(table=TABLE, staged=_STAGED)
+_KILL_TRAITS = _KILL.format(table=person_traits.TABLE, staged=_STAGED_TRAITS)
+_CREATE_TRAITS = f"""
+CREATE TABLE {_STAGED_TRAITS}
+    (app_number UInt32, person UInt64, position UInt64, traits String)
+ENGINE = Join(ANY, LEFT, person, position)"""
 _DELETE = f"""
 ALTER TABLE {person_traits.TABLE} DELETE WHERE app_number = {{app_number}}
-    AND position <= {{upto}} AND person IN ({{persons}})"""
+    AND position <= {{upto}} AND person IN ({{persons}})
+    AND traits != joinGet('{{database}}.{_STAGED_TRAITS}', 'traits', person, position)"""
 _OLD_PARTS = f"""
 SELECT count() FROM system.parts
 WHERE database = currentDatabase() AND table IN ('{TABLE}', '{person_traits.TABLE}')
@@ -76,7 +83,7 @@ class ErasureEvents:
 
     def rewrite(self, app_number: int, positions: Sequence[int]) -> None:
         """Of tracked events, which the table has all. Doing it twice is doing it once."""
-        self._analytics.command(_KILL)
+        self._analytics.command(_KILL_ROWS)
         for first in range(0, len(positions), _MUTATION):
             self._stage(positions[first : first + _MUTATION])
             self._update(app_number)
@@ -85,15 +92,35 @@ class ErasureEvents:
     def rewrite_traits(self, app_number: int, positions: Sequence[int], upto: int) -> None:
         """Of the persons who said something at these positions, before and after any merge. What
         is beyond `upto` was written after the log was rewritten. Doing it twice is doing it once.
+        Rows that differ go when the new ones are there: nobody is without traits meanwhile.
         """
+        self._analytics.command(_KILL_TRAITS)
         with self._engine.connect() as connection:
             persons = sorted(people.persons_spoken_of(connection, app_number, positions))
-            rows = people.trait_rows_of(connection, app_number, persons, upto)
             for first in range(0, len(persons), _PERSONS):
-                part = ", ".join(map(str, persons[first : first + _PERSONS]))
-                delete = _DELETE.format(app_number=app_number, upto=upto, persons=part)
-                self._analytics.command(delete, settings={"mutations_sync": 1})
-            write_traits(self._analytics, rows)
+                part = persons[first : first + _PERSONS]
+                rows = [*people.trait_rows_of(connection, app_number, part, upto)]
+                self._stage_traits(rows)
+                write_traits(self._analytics, rows)
+                self._delete_others(app_number, part, upto)
+        self._analytics.command(f"DROP TABLE IF EXISTS {_STAGED_TRAITS} SYNC")
+
+    def _stage_traits(self, rows: Sequence[people.TraitRow]) -> None:
+        self._analytics.command(f"DROP TABLE IF EXISTS {_STAGED_TRAITS} SYNC")
+        self._analytics.command(_CREATE_TRAITS)
+        write_traits(self._analytics, rows, table=_STAGED_TRAITS)
+
+    def _delete_others(self, app_number: int, persons: Sequence[int], upto: int) -> None:
+        delete = _DELETE.format(
+            app_number=app_number,
+            upto=upto,
+            persons=", ".join(map(str, persons)),
+            database=self._database(),
+        )
+        self._analytics.command(delete, settings={"mutations_sync": 1})
+
+    def _database(self) -> str:
+        return str(self._analytics.query("SELECT currentDatabase()", settings=LIGHT).rows[0][0])
 
     def _stage(self, positions: Sequence[int]) -> None:
         self._analytics.command(f"DROP TABLE IF EXISTS {_STAGED} SYNC")
@@ -108,13 +135,12 @@ class ErasureEvents:
             yield read_at(self._log, positions[first : first + _ROWS])
 
     def _update(self, app_number: int) -> None:
-        database = self._analytics.query("SELECT currentDatabase()", settings=LIGHT).rows[0][0]
-        update = _UPDATE.format(database=database, app_number=app_number)
+        update = _UPDATE.format(database=self._database(), app_number=app_number)
         self._analytics.command(update, settings={"mutations_sync": 0})
         deadline = time.monotonic() + _PATIENCE
         while unfinished := self._analytics.query(_MUTATIONS, settings=LIGHT).rows:
             if any(failed for _, failed in unfinished) or time.monotonic() > deadline:
-                self._analytics.command(_KILL)
+                self._analytics.command(_KILL_ROWS)
                 raise Overloaded("the analytics engine could not rewrite its rows")
             time.sleep(0.05)
 

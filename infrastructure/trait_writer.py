@@ -49,10 +49,14 @@ def trait_generation(log_id: UUID) -> str:
     return f"{log_id} {people.version} {person_traits.VERSION}"
 
 
-def write_traits(analytics: AnalyticsEngine, rows: Iterable[people.TraitRow]) -> None:
+def write_traits(
+    analytics: AnalyticsEngine,
+    rows: Iterable[people.TraitRow],
+    table: str = person_traits.TABLE,
+) -> None:
     """Beside what the writer writes."""
     for part in _parts(iter(rows)):
-        analytics.insert_rows(person_traits.TABLE, person_traits.COLUMNS, part, format_name="TSV")
+        analytics.insert_rows(table, person_traits.COLUMNS, part, format_name="TSV")
 
 
 def _parts(rows: Iterator[people.TraitRow]) -> Iterator[list[bytes]]:

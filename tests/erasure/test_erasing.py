@@ -3,6 +3,8 @@
 import pytest
 from sqlalchemy import text
 
+from infrastructure.analytics_engine import AnalyticsEngine
+
 SECRETS = (
     "ada@example.com",
     "ada-browser",
@@ -128,3 +130,25 @@ def test_what_a_read_model_could_not_take_is_erased_too(lived, found_in):
             )
         system.erase(system.shop, "ada@example.com")
         assert found_in("ada-browser") == []
+
+
+def test_nobody_else_is_without_traits_meanwhile(lived, monkeypatch):
+    """Else a live segment would tell that they left, and entered again."""
+    seen = []
+    rows = "SELECT DISTINCT person FROM person_traits WHERE traits != '{}' ORDER BY person"
+
+    def spied(self, sql, *given, **named):
+        command(self, sql, *given, **named)
+        seen.append([person for (person,) in self.query(rows).rows])
+
+    with lived.running():
+        command = AnalyticsEngine.command
+        before = lived.analytics.query(rows).rows
+        monkeypatch.setattr(AnalyticsEngine, "command", spied)
+        lived.erase(lived.shop, "ada@example.com")
+        monkeypatch.undo()
+        after = [person for (person,) in lived.analytics.query(rows).rows]
+    erased = {person for (person,) in before} - set(after)
+    assert len(erased) == 1
+    assert len(seen) > 3
+    assert all(set(after) <= set(persons) for persons in seen)
