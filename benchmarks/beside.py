@@ -26,6 +26,10 @@ from benchmarks.system import instance
 
 DAYS = 30
 PART = 100_000  # events made at once
+SEGMENT = {
+    "criteria": "did `Event 3` at least 3 times in 14 days and not did `Event 10` in 14 days",
+    "sample": 0,
+}
 Ask = Callable[[httpx.Client], httpx.Response]
 
 
@@ -54,10 +58,15 @@ def questions(now: datetime) -> dict[str, Ask]:
         "trend, daily": post("trends", {**month, "measure": "total"}),
         "uniques, daily": post("trends", {**month, "measure": "unique"}),
         "breakdown by event": post("trends", {**month, "breakdown": {"property": "$event"}}),
+        "breakdown by browser": post("trends", {**month, "breakdown": {"property": "$browser"}}),
         "retention, weekly": post("retention", {**month, **weekly}),
         "funnel, 30 days": post("funnels", {**month, **funnel}),
         "funnel, 7 days": post("funnels", {**week, **funnel}),
+        "funnel, 30 days by browser": post(
+            "funnels", {**month, **funnel, "breakdown": {"property": "$browser"}}
+        ),
         "sessions, 7 days": post("sessions", week),
+        "segment, behaviour": lambda client: client.post("/v1/segments/preview", json=SEGMENT),
         "timeline": lambda client: client.get("/v1/users/user-7/events", params={"limit": 50}),
         "profile": lambda client: client.get("/v1/users/user-7"),
     }
