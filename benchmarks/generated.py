@@ -21,6 +21,7 @@ import click
 
 from domain.errors import Overloaded
 from infrastructure.analytics_engine import LIGHT, AnalyticsEngine
+from infrastructure.companion_tables import last_position, make
 from infrastructure.embedded.ports import free_port
 from infrastructure.person_writer import PersonWriter
 from projections import person_traits
@@ -118,9 +119,20 @@ def prepare(engine: AnalyticsEngine, events: int, persons: int) -> float:
         fill(engine, events, persons)
         engine.command(MERGES.format(events=events, persons=persons))
         engine.command(MERGED)
-        engine.command(person_traits.create_table("person_traits", generation="benchmark"))
-        engine.command(TRAITS.format(persons=persons))
+    fill_traits(engine, persons)
     return scan_ms(engine)
+
+
+def fill_traits(engine: AnalyticsEngine, persons: int) -> None:
+    """Anew where the directory has them as they were packed before."""
+    table, generation = person_traits.TABLE, f"benchmark {person_traits.VERSION}"
+
+    def drop() -> None:
+        engine.command(f"DROP TABLE {table} SYNC")
+
+    make(engine, table, person_traits.create_table, generation, drop)
+    if not last_position(engine, table):
+        engine.command(TRAITS.format(persons=persons))
 
 
 def scan_ms(engine: AnalyticsEngine, runs: int = 9) -> float:

@@ -1,16 +1,16 @@
 """Who fulfils criteria (domain/conditions/tree.py), from ClickHouse.
 
-Each clause becomes a bitmap of persons: all clauses on what a person did from one reading of the
-events that any of them needs, grouped by number and then by person; sequences from a reading each;
-traits from person_traits. The tree is then an algebra of bitmaps. A clause that also holds of
-somebody who did nothing is asked the other way round: all persons but those of whom it does not.
+What one reading tells becomes one bitmap of persons: all clauses on what a person did from one of
+the events that any of them needs, grouped by person; traits from person_traits; sequences from a
+reading each. The tree is then an algebra of bitmaps (held.py). Criteria that also hold of somebody
+who did nothing are asked the other way round: all persons but those of whom they do not.
 """
 
 import functools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import msgspec
 
@@ -39,6 +39,16 @@ from projections import person_traits
 from projections.conditions import Parameters, all_of, column, group_key, is_number, raw, typed
 from projections.criteria.asked import Asked
 from projections.criteria.comparing import compared, lies_in, often
+from projections.criteria.held import (
+    Held,
+    OnEvents,
+    both,
+    either,
+    gathered,
+    joined,
+    said,
+    source,
+)
 from projections.event_queries import up_to, within
 from projections.person_map import numbers_of_rows, person
 
@@ -46,6 +56,9 @@ _T = "toUnixTimestamp64Micro(ts)"
 _NEVER = 2**62
 _MICROSECOND = timedelta(microseconds=1)
 EVERYONE = "everyone"
+FEW = "few"  # persons of whom the rest of the criteria holds, a bitmap
+# What no index of persons serves: the engine need not weigh the other orders of the rows.
+_IN_ITS_ORDER = " SETTINGS optimize_use_projections = 0"
 _encode = msgspec.json.Encoder().encode
 _NOBODY = Person(0, {}, ())
 
@@ -66,81 +79,112 @@ def _both(one: Bounds, other: Bounds) -> Bounds:
 
 
 class Building:
-    def __init__(self, asked: Asked) -> None:
-        self.parameters = Parameters(asked.prefix, now=asked.now)
+    """`are_few`: traits are asked of the persons of FEW only."""
+
+    def __init__(self, asked: Asked, parameters: Parameters, *, are_few: bool = False) -> None:
+        self.parameters = parameters
         self._asked = asked
-        self._known: dict[bytes, str] = {}  # clause, as JSON -> its bitmap
-        self._of_events: dict[str, _OfEvents] = {}
+        self._are_few = are_few
+        self._needs_everyone = False
+        self._known: dict[bytes, Held] = {}  # criteria, as JSON
+        self._clauses: dict[bytes, str] = {}  # clause, as JSON -> SQL on a person
+        self._of_events: list[_OfEvents] = []
         self._of_rows: dict[str, str] = {}  # SQL on a row of events -> its name
-        self._of_traits: dict[str, str] = {}
+        self._of_traits: dict[str, str] = {}  # name -> SQL on a row of traits
+        self._event_bitmaps: dict[str, str] = {}  # name -> SQL on a person
+        self._trait_bitmaps: dict[str, str] = {}
         self._others: list[str] = []
 
     # --- the algebra -------------------------------------------------------------------------
 
-    def bitmap(self, tree: Tree) -> str:
-        match tree:
-            case AllOf(conditions=parts):
-                return self._joined("bitmapAnd", parts)
-            case AnyOf(conditions=parts):
-                return self._joined("bitmapOr", parts)
-            case Not(condition=part):
-                return f"bitmapAndnot({EVERYONE}, {self.bitmap(part)})"
-            case _:
-                return self._clause(tree)
-
-    def _joined(self, how: str, parts: Sequence[Tree]) -> str:
-        first, *others = map(self.bitmap, parts)
-        for other in others:
-            first = f"{how}({first}, {other})"
-        return first
-
-    def _clause(
-        self,
-        node: OfTrait | Did | FirstDid | Stopped | InSequence | Aggregate | Member | Sample,
-    ) -> str:
-        text = _encode(node)
+    def held(self, tree: Tree) -> Held:
+        text = _encode(tree)
         if text not in self._known:
-            self._known[text] = self._made(node, f"b{len(self._known)}")
+            self._known[text] = self._found(tree)
         return self._known[text]
 
-    def _made(
-        self,
-        node: OfTrait | Did | FirstDid | Stopped | InSequence | Aggregate | Member | Sample,
-        name: str,
-    ) -> str:
+    def among_all(self, held: Held) -> str:
+        """The bitmap of those who are asked about."""
+        self._needs_everyone = True
+        how = "bitmapAndnot" if held.is_rest else "bitmapAnd"
+        return f"{how}({EVERYONE}, {held.bitmap})"
+
+    def _found(self, tree: Tree) -> Held:
+        if source(tree) is not None:
+            return self._told(tree)
+        match tree:
+            case AllOf(conditions=parts):
+                return joined(self.held, both, gathered(parts, AllOf))
+            case AnyOf(conditions=parts):
+                return joined(self.held, either, gathered(parts, AnyOf))
+            case Not(condition=part):
+                return self.held(part).opposite
+            case InSequence() | Member() | Sample():
+                return self._alone(tree)
+            case _:  # has a source
+                raise ValueError(tree)
+
+    def _alone(self, node: InSequence | Member | Sample) -> Held:
         match node:
+            case InSequence():
+                return Held(self._other(*self._sequence(node)), is_sure=self._is_of_all)
+            case Sample():
+                return Held(self._other(*self._sample(node)), is_sure=True)
             case Member(segment=segment):
                 rows = self._asked.members_of[segment]
-                self._others.append(
-                    f"SELECT groupBitmapState(toUInt64(person)) AS {name} FROM ({rows})"
-                )
-            case Sample():
-                self._others.append(self._sample(node, name))
-            case InSequence():
-                self._others.append(self._sequence(node, name))
+                return Held(self._other("groupBitmapState(toUInt64(person))", rows))
             case _:
-                return self._or_all_but(node, name)
+                assert_never(node)
+
+    @property
+    def _is_of_all(self) -> bool:
+        """Else the events of a person asked about may be those of another one by now."""
+        return self._asked.among is None
+
+    @property
+    def _is_known(self) -> str:
+        """Of a person of events, who may be newer than the number of ids."""
+        return f"person <= {self._asked.ids:d} AND " if self._is_of_all else ""
+
+    def _other(self, bitmap: str, rows: str) -> str:
+        name = f"o{len(self._others)}"
+        self._others.append(f"SELECT {bitmap} AS {name} FROM ({rows})")
         return name
 
-    def _or_all_but(self, node: OfTrait | Did | FirstDid | Stopped | Aggregate, name: str) -> str:
-        is_default = evaluate(node, _NOBODY, self._asked.now, lambda _: False)
-        opposite = "NOT " if is_default else ""
+    def _told(self, tree: Tree) -> Held:
+        """Of criteria that also hold of somebody of whom nothing is known, the others are told."""
+        is_default = evaluate(tree, _NOBODY, self._asked.now, lambda _: False)
+        is_of_traits = source(tree) == "traits"
+        bitmaps = self._trait_bitmaps if is_of_traits else self._event_bitmaps
+        name = f"{'t' if is_of_traits else 'b'}{len(bitmaps)}"
+        bitmaps[name] = ("NOT " if is_default else "") + said(tree, self._clause)
+        is_sure = not is_of_traits and not is_default and self._is_of_all
+        return Held(name, is_rest=is_default, is_sure=is_sure)
+
+    def _clause(self, node: OnEvents | OfTrait) -> str:
+        text = _encode(node)
+        if text not in self._clauses:
+            self._clauses[text] = self._made(node)
+        return self._clauses[text]
+
+    def _made(self, node: OnEvents | OfTrait) -> str:
         if isinstance(node, OfTrait):
             (held,) = all_of([as_where(node)], self.parameters)
-            self._of_traits[name] = f"{opposite}({held})"
-        else:
-            clause = self._on_events(node, name)
-            self._of_events[name] = clause._replace(holds=f"{opposite}({clause.holds})")
-        return f"bitmapAndnot({EVERYONE}, {name})" if is_default else name
+            name = f"h{len(self._of_traits)}"
+            self._of_traits[name] = f"ifNull({held}, 0)"
+            return name
+        clause = self._on_events(node, f"{len(self._of_events)}")
+        self._of_events.append(clause)
+        return clause.holds
 
     # --- where bitmaps come from -------------------------------------------------------------
 
     def sources(self) -> list[str]:
-        """Queries of one row each, whose columns are bitmaps."""
-        found = [self._everyone(), *self._others]
-        if self._of_events:
+        """Queries of one row each, whose columns are the bitmaps that were asked for."""
+        found = [*([self._everyone()] if self._needs_everyone else []), *self._others]
+        if self._event_bitmaps:
             found.append(self._events())
-        if self._of_traits:
+        if self._trait_bitmaps:
             found.append(self._traits())
         return found
 
@@ -162,32 +206,37 @@ class Building:
     def _traits(self) -> str:
         asked = self._asked
         narrowed = [] if asked.among is None else [f"person IN ({self._persons()})"]
+        if self._are_few:
+            narrowed.append(f"bitmapContains({FEW}, person)")
         rows = person_traits.latest(
             asked.app_number,
             asked.past.known_at,
             table=asked.tables.traits,
             conditions=narrowed,
-            facts={f"h_{name}": f"ifNull({holds}, 0)" for name, holds in self._of_traits.items()},
+            facts=self._of_traits,
         )
         bitmaps = ", ".join(
-            f"groupBitmapStateIf(person, h_{name}) AS {name}" for name in self._of_traits
+            f"groupBitmapStateIf(person, {holds}) AS {name}"
+            for name, holds in self._trait_bitmaps.items()
         )
         return f"SELECT {bitmaps} FROM ({rows})"
 
     def _events(self) -> str:
         """What several clauses say of a row has one name, and so is planned and reckoned once."""
         clauses = self._of_events
-        columns = [f"{sql} AS {n}" for c in clauses.values() for n, sql in c.columns.items()]
+        columns = [f"{sql} AS {n}" for clause in clauses for n, sql in clause.columns.items()]
         bitmaps = [
-            f"groupBitmapStateIf(person, {clause.holds}) AS {name}"
-            for name, clause in clauses.items()
+            f"groupBitmapStateIf(person, {self._is_known}{holds}) AS {name}"
+            for name, holds in self._event_bitmaps.items()
         ]
         who = person(self._asked.app_number, self._asked.map_at)
         named = ", ".join(f"{sql} AS {name}" for sql, name in self._of_rows.items())
         rows = (
             f"SELECT {who} AS person, {named} FROM {self._asked.tables.events}"
-            f" WHERE {self._needed([(c.step, c.within) for c in clauses.values()])}"
+            f" WHERE {self._needed([(clause.step, clause.within) for clause in clauses])}"
         )
+        if self._is_of_all:
+            rows += _IN_ITS_ORDER
         rows = f"SELECT person, {', '.join(columns)} FROM ({rows}) GROUP BY person"
         return f"SELECT {', '.join(bitmaps)} FROM ({rows})"
 
@@ -230,7 +279,7 @@ class Building:
 
     # --- clauses on single events --------------------------------------------------------------
 
-    def _on_events(self, node: Did | FirstDid | Stopped | Aggregate, name: str) -> _OfEvents:
+    def _on_events(self, node: OnEvents, name: str) -> _OfEvents:
         step, now = Step(node.event, node.where), self._asked.now
         ever = bounds(None, now)
         limits = ever if isinstance(node, FirstDid | Stopped) else bounds(node.within, now)
@@ -278,17 +327,14 @@ class Building:
 
     # --- the others ------------------------------------------------------------------------------
 
-    def _sample(self, node: Sample, name: str) -> str:
+    def _sample(self, node: Sample) -> tuple[str, str]:
         """domain/conditions/judging.sampled"""
         text = f"concat({self.parameters.text(node.seed)}, ':', toString(number))"
         place = f"reinterpretAsUInt64(substring(MD5({text}), 1, 8)) % 10000"
         rows = f"SELECT arrayJoin(bitmapToArray({EVERYONE})) AS number FROM ({self._everyone()})"
-        return (
-            f"SELECT groupBitmapStateIf(number, {place} < {round(node.percent * 100):d}) AS {name}"
-            f" FROM ({rows})"
-        )
+        return f"groupBitmapStateIf(number, {place} < {round(node.percent * 100):d})", rows
 
-    def _sequence(self, node: InSequence, name: str) -> str:
+    def _sequence(self, node: InSequence) -> tuple[str, str]:
         asked = self._asked
         length = read_duration(node.within, "within") // _MICROSECOND
         limits = bounds(node.window, asked.now)
@@ -309,6 +355,6 @@ class Building:
             is_over = f"t + {length} < {micros_of(asked.now)}"
             holds = f"x AND (near = 0 OR near > t + {length}) AND {is_over}"
         return (
-            f"SELECT groupBitmapStateIf(person, {holds}) AS {name}"
-            f" FROM (SELECT person, t, x, y, {near} AS near FROM ({rows}))"
+            f"groupBitmapStateIf(person, {self._is_known}{holds})",
+            f"SELECT person, t, x, y, {near} AS near FROM ({rows})",
         )
