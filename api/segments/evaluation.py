@@ -23,6 +23,7 @@ from projections import segments
 from projections.segments import Definition
 
 _POLL_SECONDS = 0.1
+_PATIENCE_SECONDS = 0.5  # as long as it takes at most, from the log to the read model
 
 
 class Freshness(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +57,9 @@ class Evaluation(NamedTuple):
         return self._replace(wanted=fingerprints(definitions))
 
 
+_NOTHING = Evaluation(Evaluated(), {}, {})
+
+
 def read_evaluation(connection: Connection, app_number: int) -> Evaluation:
     return Evaluation(
         state.read(connection, app_number),
@@ -73,19 +77,29 @@ async def evaluated(
     asked: Asked, min_position: int | None, segment_id: UUID | None = None
 ) -> Evaluation:
     """Waits until that segment, or all live ones, are evaluated up to `min_position` and the read
-    model has who entered and left by then. Raises NotCaughtUp.
+    model has who entered and left by then. Raises NotCaughtUp. Without it nothing is waited for
+    that takes long; where who entered is still missing, it was not evaluated.
     """
+    if asked.past != NOW:
+        return _NOTHING
     until = time.monotonic() + MAX_WAIT_SECONDS
     while True:
         found = await asyncio.to_thread(_read, asked)
         is_live = segment_id in found.wanted if segment_id else bool(found.wanted)
-        wanted = min_position if is_live and asked.past == NOW else None
+        wanted = min_position if is_live else None
         if wanted is None or found.upto.position >= wanted:
             break
         if time.monotonic() > until:
             raise NotCaughtUp(found.upto.position, wanted)
         await asyncio.sleep(_POLL_SECONDS)
-    await caught_up(asked.adapters, segments.name, found.upto.appended_position)
+    appended = found.upto.appended_position
+    if wanted is not None:
+        await caught_up(asked.adapters, segments.name, appended)
+        return found
+    try:
+        await asked.adapters.following.reached(segments.name, appended, seconds=_PATIENCE_SECONDS)
+    except NotCaughtUp:
+        return found._replace(upto=Evaluated())
     return found
 
 
@@ -93,7 +107,7 @@ async def freshness(asked: Asked, found: Evaluation, segment_id: UUID) -> Freshn
     """None where the answer is exact as of its position: of a past, and of a static segment."""
     if asked.past != NOW or segment_id not in found.wanted:
         return None
-    if not found.has(segment_id):
+    if not found.has(segment_id) or not found.upto.is_there:
         return _NOT_YET
     lag = await asyncio.to_thread(_lag_ms, asked.adapters, found.upto.position)
     return Freshness(evaluated_position=found.upto.position, evaluated_at=found.upto.at, lag_ms=lag)
