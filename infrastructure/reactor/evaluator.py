@@ -5,36 +5,28 @@ Evaluated is as of the position that the events read model has come to. What was
 in the read model of segments first, so that what is compared with is what was appended.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from functools import reduce
-from itertools import islice
 from time import monotonic
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import IntegrityError
 
 from domain.conditions.tree import Needs
 from domain.errors import Overloaded
 from domain.past import Past
-from domain.segments import (
-    MAX_PERSONS,
-    Cause,
-    SegmentEntered,
-    SegmentLeft,
-    membership_stream,
-)
-from infrastructure import checkpoints, codec, event_projector
+from domain.segments import Cause
+from infrastructure import checkpoints, event_projector
 from infrastructure.analytics_engine import LIGHT, AnalyticsEngine
-from infrastructure.checkpoints import Checkpoint
 from infrastructure.reactor import state
-from infrastructure.reactor.definitions import Live, find_live, lists_in
+from infrastructure.reactor.changes import Change, Round, always, append, batched, by_person, split
+from infrastructure.reactor.definitions import find_live, lists_in
 from infrastructure.reactor.state import Evaluated
 from projections import apps, candidates, people, segments
-from projections.candidates import EVENT, PERSON, Span
+from projections.candidates import Span
 from projections.criteria import Asked, members_of_many
 from projections.person_map import CHANGES, listed
 
@@ -48,34 +40,14 @@ _LARGE = {
     "max_expanded_ast_elements": 10**8,
     "max_execution_time": 600,
 }
-_SAVE = text(
-    "SELECT log.save_events(cast(:streams AS uuid[]), cast(:versions AS bigint[]),"
-    " cast(:apps AS uuid[]), cast(:topics AS text[]), cast(:states AS bytea[]))"
-)
 _ERASURES = text(
     "SELECT EXISTS (SELECT FROM erasure.requests WHERE app_id = :app"
     " AND (done->>'analytics')::timestamptz > :since)"
 )
-_T = TypeVar("_T")
 
 
 class NotYet(Exception):
     """A read model has not come to where the round has to begin: try again soon."""
-
-
-class Round(NamedTuple):
-    app: int
-    app_id: UUID
-    reached: Checkpoint
-    before: Evaluated
-    now: datetime
-    live: Mapping[UUID, Live]
-    fingerprints: Mapping[UUID, str]
-    ids: int
-
-    @property
-    def upto(self) -> int:
-        return self.reached.position
 
 
 class Told(NamedTuple):
@@ -88,13 +60,6 @@ class Told(NamedTuple):
     candidates: int | None
     seconds: float
     recorded_at: datetime | None
-
-
-class _Change(NamedTuple):
-    segment: UUID
-    cause: Cause
-    entered: bool
-    persons: Sequence[int]
 
 
 class Evaluator:
@@ -246,21 +211,21 @@ class Evaluator:
         wanted: AbstractSet[UUID],
         causes: Mapping[int, int],
         changed: AbstractSet[UUID],
-    ) -> Iterator[_Change]:
-        for some in _batched(sorted(wanted), _TOGETHER):
+    ) -> Iterator[Change]:
+        for some in batched(sorted(wanted), _TOGETHER):
             found = self._ask(begun, some, among=None)
             for one in some:
                 with self._engine.connect() as connection:
                     before = segments.current_members(connection, begun.app, one)
                 if one in changed:
                     cause: Cause = "updated" if one in begun.fingerprints else "created"
-                    yield from _split(one, before, found[one], _always(cause))
+                    yield from split(one, before, found[one], always(cause))
                 else:
-                    yield from _split(one, before, found[one], _causes(causes))
+                    yield from split(one, before, found[one], by_person(causes))
 
     def _of_candidates(
         self, begun: Round, wanted: AbstractSet[UUID], causes: Mapping[int, int]
-    ) -> Iterator[_Change]:
+    ) -> Iterator[Change]:
         if not wanted or not causes:
             return
         some = sorted(wanted)
@@ -270,7 +235,7 @@ class Evaluator:
         with self._engine.connect() as connection:
             before = segments.memberships(connection, begun.app, causes.keys())
         for one in some:
-            yield from _split(one, before.get(one, set()), found[one], _causes(causes))
+            yield from split(one, before.get(one, set()), found[one], by_person(causes))
 
     def _ask(self, begun: Round, wanted: Sequence[UUID], among: str | None) -> dict[UUID, set[int]]:
         trees = {key: begun.live[one].tree for key, one in enumerate(wanted)}
@@ -311,11 +276,11 @@ class Evaluator:
 
     # --- what that changes -----------------------------------------------------------------------
 
-    def _append(self, begun: Round, changes: Sequence[_Change]) -> None:
+    def _append(self, begun: Round, changes: Sequence[Change]) -> None:
         with self._engine.begin() as connection:
             if state.hold(connection, begun.app) != begun.before:
                 raise Overloaded("somebody else has evaluated the segments")
-            appended = self._save(connection, begun, changes)
+            appended = append(connection, begun, changes)
             after = Evaluated(
                 position=begun.upto,
                 at=begun.now,
@@ -330,69 +295,3 @@ class Evaluator:
     def _is_due(self, begun: Round) -> bool:
         rest = EVERYBODY_SECONDS if begun.ids > MANY else min(FEW_SECONDS, EVERYBODY_SECONDS)
         return (begun.now - begun.before.everybody_at).total_seconds() >= rest
-
-    def _save(self, connection: Connection, begun: Round, changes: Sequence[_Change]) -> int | None:
-        """The last position."""
-        if not changes:
-            return None
-        versions = segments.membership_versions(connection, begun.app)
-        made = []
-        for change in changes:
-            for persons in _batched(change.persons, MAX_PERSONS):
-                versions[change.segment] = versions.get(change.segment, 0) + 1
-                made.append(self._made(begun, change, persons, versions[change.segment]))
-        given = {
-            "streams": [event.originator_id for event in made],
-            "versions": [event.originator_version for event in made],
-            "apps": [begun.app_id] * len(made),
-            "topics": [event.TOPIC for event in made],
-            "states": [codec.encode(event) for event in made],
-        }
-        try:
-            return int(connection.execute(_SAVE, given).scalar_one()) + len(made)
-        except IntegrityError as error:
-            raise Overloaded("somebody else has changed the members of a segment") from error
-
-    def _made(
-        self, begun: Round, change: _Change, persons: tuple[int, ...], version: int
-    ) -> SegmentEntered | SegmentLeft:
-        kind = SegmentEntered if change.entered else SegmentLeft
-        return kind(
-            originator_id=membership_stream(change.segment),
-            originator_version=version,
-            occurred_at=begun.now,
-            app_id=begun.app_id,
-            segment_id=change.segment,
-            segment_version=begun.live[change.segment].definition.version,
-            at_position=begun.upto,
-            at=begun.now,
-            cause=change.cause,
-            persons=persons,
-        )
-
-
-def _batched(items: Iterable[_T], size: int) -> Iterator[tuple[_T, ...]]:
-    left = iter(items)
-    while part := tuple(islice(left, size)):
-        yield part
-
-
-def _always(cause: Cause) -> Callable[[int], Cause]:
-    return lambda _: cause
-
-
-def _causes(causes: Mapping[int, int]) -> Callable[[int], Cause]:
-    words: dict[int, Cause] = {PERSON: "person", EVENT: "event"}
-    return lambda person: words.get(causes.get(person, 0), "time")
-
-
-def _split(
-    segment: UUID, before: AbstractSet[int], after: AbstractSet[int], cause: Callable[[int], Cause]
-) -> Iterator[_Change]:
-    """Those who left first; each with one cause."""
-    for entered, persons in ((False, before - after), (True, after - before)):
-        by_cause: dict[Cause, list[int]] = {}
-        for person in sorted(persons):
-            by_cause.setdefault(cause(person), []).append(person)
-        for why, those in sorted(by_cause.items()):
-            yield _Change(segment, why, entered, those)
