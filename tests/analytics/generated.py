@@ -151,12 +151,15 @@ def _properties(dice: random.Random) -> dict[str, Any]:
 
 
 def _changes(dice: random.Random, users: int, count: int) -> list[tuple[int, int, int]]:
-    """Merges, and some of them taken back later."""
+    """Merges, and some of them taken back later. Who is somebody's person belongs to nobody else:
+    a person has the lowest of its numbers.
+    """
     made = []
     for _ in range(dice.choice([0, 0, 1, 3, 8])):
         number, person = dice.randint(1, users), dice.randint(1, users)
         position = 3 * dice.randint(0, count) + 1
-        if person < number and not any(number == p for _, _, p in made):
+        is_free = not any(number == p or person == n for _, n, p in made)
+        if person < number and is_free:
             made.append((position, number, person))
             if dice.random() < 0.3:
                 made.append((position + 3, number, number))
