@@ -2,7 +2,7 @@
 
 A row says what a person's traits are from a position on; the last one counts. A person that has
 none any more, because they were unset or because another person has the number now, has `{}`. They
-are packed to be read fast, at twice the space that ZSTD takes.
+are packed to be read fast, at up to 2.5 times the space that ZSTD takes.
 """
 
 from collections.abc import Mapping, Sequence
