@@ -1,7 +1,8 @@
 """Trends: how often something happened, per hour, day, week or month of a time zone."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -78,14 +79,27 @@ def measured(question: Question) -> Measured:
     return Measured(question.measure, question.property)
 
 
+class Bucket(NamedTuple):
+    """`start` as it is shown, `second` since 1970; `complete`: it is over."""
+
+    start: str
+    second: int
+    complete: bool
+
+
+def shown_buckets(buckets: Buckets, now: datetime) -> list[Bucket]:
+    complete = buckets.complete(now)
+    return list(map(Bucket, buckets.starts(), buckets.bounds, complete))
+
+
 def values(
-    question: Question, buckets: Buckets, counted: dict[int, float | None], now: datetime
+    question: Question, buckets: Sequence[Bucket], counted: dict[int, float | None]
 ) -> list[Value]:
     """`counted`: bucket start -> value."""
-    starts = zip(buckets.starts(), buckets.bounds, buckets.complete(now), strict=False)
+    none = nothing(question)
     return [
-        Value(start, plain(counted.get(first, nothing(question))), complete)
-        for start, first, complete in starts
+        Value(bucket.start, plain(counted.get(bucket.second, none)), bucket.complete)
+        for bucket in buckets
     ]
 
 

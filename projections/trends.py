@@ -7,7 +7,7 @@ from typing import Any
 from domain.buckets import Buckets, preceding
 from domain.measures import NUMERIC, OF_PERSONS, ROLLING
 from domain.past import NOW, Past
-from domain.trends import ALL, Kind, Question, Series, measured, plain, values
+from domain.trends import ALL, Kind, Question, Series, measured, plain, shown_buckets, values
 from projections.conditions import Parameters, all_of, columns, group_key, typed
 from projections.event_queries import days_of, up_to
 from projections.events import TABLE, rollup
@@ -117,11 +117,12 @@ def series(
     """
     if in_cells and question.breakdown:
         rows = [*ranked_cells(((b, v, n) for b, v, n in rows), question.breakdown.limit)]
+    in_time = shown_buckets(buckets, now)
     ordered = sorted(rows, key=lambda row: (row[0], *_falling(row[3]), row[1] is None, row[1]))
     return [
         Series(
             *_named(question, row),
-            values(question, buckets, dict(row[2]), now),
+            values(question, in_time, dict(row[2])),
             plain(row[3]),
         )
         for row in ordered
